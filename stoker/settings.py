@@ -1,0 +1,93 @@
+"""Settings: flag over environment STOKER_* over stoker.toml over default. Read once in each `main`, then passed on."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+from pydantic import Field, SecretStr
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
+
+
+def default_data_dir() -> Path:
+    """`/var/lib/stoker` for root, else `$XDG_DATA_HOME/stoker` or `~/.local/share/stoker`."""
+    if os.geteuid() == 0:
+        return Path("/var/lib/stoker")
+    home = os.environ.get("XDG_DATA_HOME")
+    return (Path(home) if home else Path.home() / ".local" / "share") / "stoker"
+
+
+class Settings(BaseSettings):
+    """One field per setting of the public contract, named without the STOKER_ prefix, plus this machine's limits.
+
+    Durations are seconds. The `*_seconds` and `*_limit` fields bound what would otherwise grow or wait without end.
+    """
+
+    model_config = SettingsConfigDict(env_prefix="STOKER_", extra="ignore", frozen=True)
+
+    redis_url: str | None = Field(None, description="unset: the embedded store of the data directory")
+    data_dir: Path = Field(default_factory=default_data_dir)
+    cluster: str = Field("main", pattern=r"^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$")
+    admin_token: SecretStr | None = None
+    model_store: Path | None = Field(None, description="directory of model folders; default DATA_DIR/models")
+    allowed_roots: tuple[Path, ...] = ()
+    deployer_may: tuple[str, ...] = ()
+    domain: str | None = None
+    public_url: str | None = None
+    trusted_proxies: tuple[str, ...] = ()
+    admin_allow: tuple[str, ...] = ()
+    secret_key_file: Path | None = None
+    node_name: str | None = None
+    node_address: str = "127.0.0.1"
+    node_labels: dict[str, str] = {}
+    port_range: str = Field("20000-29999", pattern=r"^\d{4,5}-\d{4,5}$")
+    resource_group: str = "default"
+    join_token: SecretStr | None = None
+    session_user: str | None = None
+    health_bind: str | None = None
+    log_format: str = Field("text", pattern=r"^(text|json)$")
+
+    host: str = "127.0.0.1"
+    port: int = Field(8080, ge=0, le=65535)
+    mock_gpus: str | None = Field(None, description="COUNTxMODEL-MEMORY[,…]: devices for planning and tests")
+    engine_path: tuple[Path, ...] = Field((), description="environments (venv or conda prefixes) to look for engines in, before PATH")
+    local_admin: bool = Field(False, description="set by `up`: the admin's specs may name any path that this user may read")
+    fast_path: bool = Field(True, description="the uvicorn protocol driver for plain proxied requests")
+
+    leader_lease_seconds: float = 4.0
+    node_beat_seconds: float = 2.0
+    node_silent_seconds: float = 6.0
+    node_lost_seconds: float = 15.0
+    scheduler_tick_seconds: float = 1.0
+    ended_sessions_kept: int = 20
+    log_file_limit: int = Field(16 * 2**20, description="bytes of one log file of a session before it is rotated")
+    log_files_kept: int = 2
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        path = os.environ.get("STOKER_CONFIG", "stoker.toml")
+        return init_settings, env_settings, TomlConfigSettingsSource(settings_cls, toml_file=path)
+
+    def models_dir(self) -> Path:
+        return self.model_store or self.data_dir / "models"
+
+    def key_file(self) -> Path:
+        """The cluster's key: the same bytes on every machine."""
+        return self.secret_key_file or self.data_dir / "cluster.key"
+
+    def store_url(self) -> str:
+        """Where Redis is: the given URL, else the embedded server's socket."""
+        return self.redis_url or f"unix://{self.data_dir}/store/redis.sock"
+
+
+def load(**flags: Any) -> Settings:
+    """Settings with the command line's flags on top; flags that are None were not given."""
+    return Settings(**{name: value for name, value in flags.items() if value is not None})

@@ -1,0 +1,87 @@
+"""Every key of the store, one function each, all under the cluster's prefix."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Keys:
+    """`cluster` is the id that keeps two clusters on one Redis apart."""
+
+    cluster: str
+
+    def _key(self, *parts: str) -> str:
+        return ":".join(("stoker", self.cluster, *parts))
+
+    def record(self, kind: str, id: str) -> str:
+        """Hash: one JSON value per field of the record."""
+        return self._key(kind, id)
+
+    def index(self, kind: str) -> str:
+        """Set of the ids of all records of a kind."""
+        return self._key(kind + "s")
+
+    def feed(self) -> str:
+        """Stream of (kind, id) with ids `VERSION-0`."""
+        return self._key("feed")
+
+    def feed_version(self) -> str:
+        return self._key("feed", "version")
+
+    def store_id(self) -> str:
+        """Made once per data set: an emptied store has another one."""
+        return self._key("store-id")
+
+    def schema(self) -> str:
+        return self._key("schema")
+
+    def dirty(self) -> str:
+        """Set while something was applied that no scheduler has looked at; keeps doorbells to one."""
+        return self._key("dirty")
+
+    def leader(self) -> str:
+        """Hash holder, epoch; expires unless renewed."""
+        return self._key("leader")
+
+    def leader_epoch(self) -> str:
+        return self._key("leader", "epoch")
+
+    def nodes_seen(self) -> str:
+        """Sorted set: node name by the store's time of its last heartbeat."""
+        return self._key("nodes", "seen")
+
+    def routers_seen(self) -> str:
+        return self._key("routers", "seen")
+
+    def load(self, router: str) -> str:
+        """Hash: service name to Load."""
+        return self._key("load", router)
+
+    def route_health(self) -> str:
+        """Hash: session id to RouteHealth."""
+        return self._key("route-health")
+
+    def drain(self, session: str) -> str:
+        """Hash: router id to its requests in flight on a draining session."""
+        return self._key("drain", session)
+
+    def model_names(self, project: str) -> str:
+        """Hash: what clients send as "model" to the service that has it."""
+        return self._key("model-names", project)
+
+    def revisions(self, service: str) -> str:
+        """List of JSON, newest first."""
+        return self._key("revisions", service)
+
+    def events(self, object: str = "") -> str:
+        """Stream of events; of the whole cluster without an object."""
+        return self._key("events", object) if object else self._key("events")
+
+    def queue(self) -> str:
+        """arq's queue of the scheduler."""
+        return self._key("arq", "scheduler")
+
+    def bell(self) -> str:
+        """Pub/sub channel that shortens arq's poll."""
+        return self._key("bell")
