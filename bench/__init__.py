@@ -1,0 +1,1 @@
+"""Measurements, not tests: `python -m bench` lists them. Figures in the docs come from here, with date and commit."""
