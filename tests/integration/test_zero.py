@@ -28,9 +28,11 @@ autoscaling: {idle_seconds: 2}
         limits = httpx2.Limits(max_connections=200)
         headers = {"authorization": f"Bearer {stack.user_token}"}
         body = {"model": "sleeper", "max_tokens": 2, "messages": [{"role": "user", "content": "wake up"}]}
-        with httpx2.Client(base_url=stack.url, headers=headers, limits=limits, timeout=90) as http:
-            with concurrent.futures.ThreadPoolExecutor(200) as pool:
-                answers = list(pool.map(lambda _: http.post("/v1/chat/completions", json=body), range(200)))
+        with (
+            httpx2.Client(base_url=stack.url, headers=headers, limits=limits, timeout=90) as http,
+            concurrent.futures.ThreadPoolExecutor(200) as pool,
+        ):
+            answers = list(pool.map(lambda _: http.post("/v1/chat/completions", json=body), range(200)))
         assert {answer.status_code for answer in answers} == {200}
         assert all(int(answer.headers["x-stoker-queued-ms"]) > 0 for answer in answers)
         assert len([s for s in stack.client.sessions() if s["service"] == "sleeper"]) == 1
