@@ -141,7 +141,7 @@ def test_killed_during_a_stream(stack: Stack, role: str) -> None:
 
 
 @pytest.mark.timeout(120)
-@pytest.mark.parametrize("role", ("router", "scheduler", "worker", "store"))
+@pytest.mark.parametrize("role", ["router", "scheduler", "worker", "store"])
 def test_killed_during_an_apply(stack: Stack, role: str) -> None:
     name = f"apply-{next(_numbers)}"
     killer = threading.Timer(0.003, lambda: stack.kill(role))
