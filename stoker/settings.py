@@ -9,6 +9,8 @@ from typing import Any
 from pydantic import Field, SecretStr
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
 
+from stoker.store.address import embedded_url
+
 
 def default_data_dir() -> Path:
     """`/var/lib/stoker` for root, else `$XDG_DATA_HOME/stoker` or `~/.local/share/stoker`."""
@@ -85,7 +87,7 @@ class Settings(BaseSettings):
 
     def store_url(self) -> str:
         """Where Redis is: the given URL, else the embedded server's socket."""
-        return self.redis_url or f"unix://{self.data_dir}/store/redis.sock"
+        return self.redis_url or embedded_url(self.data_dir)
 
 
 def load(**flags: Any) -> Settings:
