@@ -82,7 +82,8 @@ class Variant(Protocol):
     """`name` is the word in YAML (`_` for `-`), `aliases` are accepted too; `title` is for people.
 
     `engine` is what must be installed on a node for the process runtime (None: nothing, Stoker brings it), `image` the
-    default container image (None: none). `options` is the schema of `options:` in YAML.
+    default container image (None: none). `needs_gpu`: it does not run on a CPU. `options` is the schema of `options:` in YAML.
+    An optional attribute `install` holds what to give to `pip install` for the engine.
     """
 
     name: str
@@ -90,6 +91,7 @@ class Variant(Protocol):
     aliases: tuple[str, ...]
     engine: str | None
     image: str | None
+    needs_gpu: bool
     options: type[BaseModel]
 
     def accepts(self, facts: ModelFacts) -> str | None:

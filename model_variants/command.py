@@ -1,0 +1,40 @@
+"""`command`: the spec's own command, or the image's. Nothing is known about the engine, so nothing is assumed."""
+
+from __future__ import annotations
+
+from pydantic import BaseModel
+
+from model_variants.argv import start_command
+from model_variants.base import Launch, LaunchPlan, Site, Unsuitable
+from model_variants.drafting import NO_HEALTH_CHECK, Traits, draft
+from model_variants.facts import ModelFacts
+from model_variants.options import NoOptions, read_options
+from stoker.records import Resolution
+from stoker.specs import ServiceSpec
+
+
+class Command:
+    """READY as soon as the port accepts, unless the spec gives a health check. Any model folder will do."""
+
+    name = "command"
+    title = "A command of your own"
+    aliases: tuple[str, ...] = ("cmd",)
+    engine: str | None = None
+    image: str | None = None
+    needs_gpu = False
+    options: type[BaseModel] = NoOptions
+
+    def accepts(self, facts: ModelFacts) -> str | None:
+        return None
+
+    def resolve(self, spec: ServiceSpec, facts: ModelFacts, site: Site) -> Resolution:
+        if not spec.command and not spec.image:
+            raise Unsuitable("model_unsupported", "variant command needs a `command:`, or an `image:` whose own command is run")
+        traits = Traits(health=NO_HEALTH_CHECK)
+        return draft(self, spec, facts, site, traits, options=read_options(self.name, NoOptions, spec.options))
+
+    def launch(self, launch: Launch) -> LaunchPlan:
+        """An empty argv is the image's own command."""
+        return LaunchPlan(
+            argv=start_command(launch, ()), health=launch.resolution.health, metrics_path=None, clean_exits=(0, -15, 143), stop_grace=30.0
+        )
