@@ -2,75 +2,101 @@
 
 Whoever makes a change rings; the leading scheduler's arq worker answers by looking at everything. arq polls every half
 second, so a ring also publishes on a channel that cuts the wait short. A lost ring costs one scheduler tick.
-Jobs are JSON (arq pickles by default, which would let whoever writes Redis run code) and have no fixed id (arq drops a
-second job of an id that is queued, running or kept).
+
+One ring on its way is enough: a ring sets a mark, rings that find it set do nothing, and whoever answers clears it before
+looking. A change made before a silent ring was made before the mark was cleared, so the look sees it. The mark expires
+(a ringer may die between mark and ring) and the queue has a limit, so that nothing grows while no scheduler runs.
+
+Jobs are JSON (arq pickles by default, which would let whoever writes Redis run code). Their ids carry the cluster's id,
+for arq's keys are the same for all clusters of one Redis, and are never used twice: arq drops a second job of an id that
+is queued, running or kept.
 """
 
 from __future__ import annotations
 
+import asyncio
 import json
+import logging
+import random
+import secrets
 from collections.abc import Awaitable, Callable
 from typing import Any
 
 from arq import ArqRedis
 from arq.worker import Worker, func
-from redis.exceptions import ConnectionError, TimeoutError
+from redis.exceptions import ConnectionError, ReadOnlyError, TimeoutError
 
-from stoker.errors import StoreUnavailable
 from stoker.store.store import Store
+
+log = logging.getLogger(__name__)
 
 FUNCTION = "plan"
 POLL_SECONDS = 1.0
+QUEUE_LIMIT = 100
+"""Rings kept for a scheduler that does not run; every one of them makes it look at everything."""
+
+MARK_MS = 5_000
+_AT_ONCE = 10
 _READ_LIMIT = 5_000
 _EXPIRES_MS = 86_400_000
+_AWAY = (ConnectionError, TimeoutError, ReadOnlyError, OSError)
+_PAUSES = (0.05, 0.1, 0.2, 0.5, 1.0)
 
 
 def _serialize(value: dict[str, Any]) -> bytes:
     return json.dumps(value, separators=(",", ":"), default=str).encode()
 
 
+def _client(store: Store) -> ArqRedis:
+    return ArqRedis(
+        connection_pool=store.database.client.connection_pool,
+        job_serializer=_serialize,
+        job_deserializer=json.loads,
+        default_queue_name=store.database.keys.queue(),
+        expires_extra_ms=_EXPIRES_MS,
+    )
+
+
 class Doorbell:
     """Rings the scheduler of one cluster."""
 
     def __init__(self, store: Store) -> None:
+        self._store = store
         self._keys = store.database.keys
-        self._redis = ArqRedis(
-            connection_pool=store.database.client.connection_pool,
-            job_serializer=_serialize,
-            job_deserializer=json.loads,
-            default_queue_name=self._keys.queue(),
-            expires_extra_ms=_EXPIRES_MS,
-        )
+        self._redis = _client(store)
 
     async def ring(self, about: str) -> None:
         """Tell the scheduler that `about` (a service's name) changed. Raises StoreUnavailable."""
-        try:
-            await self._redis.enqueue_job(FUNCTION, about)
-            await self._redis.publish(self._keys.bell(), about)
-        except (ConnectionError, TimeoutError, OSError) as error:
-            raise StoreUnavailable(f"the store does not answer: {error}") from error
+        keys = [self._keys.dirty(), self._keys.queue()]
+        if await self._store.database.script("ring", keys, [MARK_MS, QUEUE_LIMIT]):
+            await self._store.database.ask(lambda: self._redis.enqueue_job(FUNCTION, about, _job_id=self._new_id()))
+            await self._store.database.ask(lambda: self._redis.publish(self._keys.bell(), about))
+
+    def _new_id(self) -> str:
+        return f"{self._keys.cluster}-{secrets.token_hex(12)}"
 
 
 class BellWorker(Worker):
-    """An arq worker that polls when the channel rings, and every POLL_SECONDS without.
+    """An arq worker that polls when the channel rings, and every POLL_SECONDS without. Only the leader runs it.
 
-    Overrides arq's `main`, which is the loop of `_poll_iteration`; tests/stoker/test_doorbell.py holds arq to that.
+    Overrides arq's `main`, which is the loop of `_poll_iteration`, and `close`, which would close the store's own
+    connections; tests/stoker/test_doorbell.py holds arq to what this relies on.
     """
 
     def __init__(self, store: Store, answer: Callable[[str], Awaitable[None]]) -> None:
-        async def plan(_ctx: dict[Any, Any], *args: Any, **_: Any) -> None:
+        async def plan(ctx: dict[Any, Any], *args: Any, **kwargs: Any) -> None:
+            await store.services.clear_dirty()
             await answer(*args)
 
         self._bell_keys = store.database.keys
-        client = Doorbell(store)._redis
         super().__init__(
             functions=[func(plan, name=FUNCTION, keep_result=0, max_tries=50)],
-            redis_pool=client,
+            redis_pool=_client(store),
             queue_name=self._bell_keys.queue(),
             job_serializer=_serialize,
             job_deserializer=json.loads,
             handle_signals=False,
-            max_jobs=100,
+            max_jobs=_AT_ONCE,
             queue_read_limit=_READ_LIMIT,
             poll_delay=POLL_SECONDS,
             job_timeout=30,
@@ -79,11 +105,33 @@ class BellWorker(Worker):
         )
 
     async def main(self) -> None:
-        """Poll on every ring. Raises redis' ConnectionError when the store goes; the caller comes back later."""
-        await self._poll_iteration()
+        """Answer rings until cancelled. While the store is away it tries again, so it never ends by itself."""
+        failures = 0
+        try:
+            while True:
+                try:
+                    await self._poll_iteration()
+                    failures = 0
+                    await self._listen()
+                except _AWAY as error:
+                    log.warning("the doorbell's queue cannot be read (%s); trying again", type(error).__name__)
+                    await asyncio.sleep(_PAUSES[min(failures, len(_PAUSES) - 1)] * random.uniform(0.7, 1.3))
+                    failures += 1
+        finally:
+            await self.close()
+
+    async def close(self) -> None:
+        """End what runs; what was not answered stays queued for the next leader. The store stays open."""
+        running = list(self.tasks.values())
+        for task in running:
+            task.cancel()
+        await asyncio.gather(*running, return_exceptions=True)
+        self.tasks.clear()
+
+    async def _listen(self) -> None:
         async with self.pool.pubsub() as channel:
             await channel.subscribe(self._bell_keys.bell())
-            while self.allow_pick_jobs:
+            while True:
                 await self._poll_iteration()
                 message = await channel.get_message(ignore_subscribe_messages=False, timeout=POLL_SECONDS)
                 while message is not None:

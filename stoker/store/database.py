@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import logging
+import re
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from importlib.resources import files
 from typing import Any, Literal, NamedTuple, TypeVar
 
 import msgspec
 import redis.asyncio as aioredis
-from redis.exceptions import BusyLoadingError, ConnectionError, ReadOnlyError, RedisError, TimeoutError
+from redis.exceptions import AuthenticationError, AuthorizationError, ConnectionError, NoPermissionError, RedisError, TimeoutError
 
-from stoker.errors import Conflict, ModelNameTaken, NotFound, Refused, StaleLeader, StoreUnavailable
+from stoker.errors import Conflict, ModelNameTaken, NotFound, Refused, StaleLeader, StokerError, StoreUnavailable
 from stoker.records import Event
 from stoker.store.keys import Keys
+
+log = logging.getLogger(__name__)
 
 RecordT = TypeVar("RecordT", bound=msgspec.Struct)
 
@@ -20,8 +24,15 @@ FEED_LENGTH = 16_384
 """Changes kept in the feed; a follower that is further behind reads everything anew."""
 
 KEEP_REVISIONS = 20
+KEEP_EVENTS = 30 * 86_400
+"""Seconds that the events of an object outlive its last one."""
+
 _SLICE = 500
-_UNREACHABLE = (ConnectionError, TimeoutError, BusyLoadingError, ReadOnlyError, OSError)
+SCRIPTS = ("commit", "lead", "resign", "drained", "ring")
+DENIED = (AuthenticationError, AuthorizationError, NoPermissionError)
+_UNREACHABLE = (ConnectionError, TimeoutError, OSError)
+_PASSING = re.compile(r"\b(LOADING|READONLY|NOREPLICAS|MASTERDOWN|MISCONF|OOM|BUSY|CLUSTERDOWN|UNBLOCKED|TRYAGAIN)\b")
+"""What a server says that is not fit to be used now but may be later. Old servers wrap it into a script's error."""
 
 
 class Written(NamedTuple):
@@ -33,10 +44,11 @@ class Written(NamedTuple):
 
 
 class Guard(NamedTuple):
-    """The field must hold one of these values, else the write is refused. Values are compared as JSON."""
+    """The field must hold one of these values (none of them with `none`), else the write is refused. Compared as JSON."""
 
     field: str
     values: tuple[object, ...]
+    none: bool = False
 
 
 def _fields(record: msgspec.Struct) -> dict[str, object]:
@@ -54,20 +66,21 @@ class Database:
         self.client = client
         self.keys = keys
         lua = files("stoker.store").joinpath("lua")
-        self._scripts = {
-            name: client.register_script(lua.joinpath(f"{name}.lua").read_text()) for name in ("commit", "lead", "resign", "drained")
-        }
+        self._scripts = {name: client.register_script(lua.joinpath(f"{name}.lua").read_text()) for name in SCRIPTS}
 
     async def ask(self, call: Callable[[], Awaitable[Any]]) -> Any:
-        """Run one Redis call; what the network or a failover causes becomes StoreUnavailable."""
+        """Run one Redis call. No error of Redis comes out of it: the cause of a StoreUnavailable is for the log."""
         try:
             return await call()
+        except DENIED as error:
+            raise StoreUnavailable("the store refuses this user or password; see the password in STOKER_REDIS_URL") from error
         except _UNREACHABLE as error:
-            raise StoreUnavailable(f"the store does not answer: {error}") from error
+            raise StoreUnavailable("the store does not answer; try again in a moment", retry_after=2) from error
         except RedisError as error:
-            if str(error).startswith(("NOREPLICAS", "MASTERDOWN", "MISCONF", "OOM", "LOADING", "CLUSTERDOWN")):
-                raise StoreUnavailable(f"the store refuses writes: {error}") from error
-            raise
+            word = _PASSING.search(str(error))
+            if word is None:
+                raise StokerError(f"the store answered with an error: {error}") from error
+            raise StoreUnavailable(f"the store cannot be used now ({word[0]}); try again in a moment", retry_after=2) from error
 
     async def script(self, name: str, keys: list[str], args: list[Any]) -> Any:
         """Run one of the Lua files by name."""
@@ -88,7 +101,6 @@ class Database:
         expect: Iterable[Guard] = (),
         epoch: int | None = None,
         stamp: tuple[str, ...] = (),
-        dirty: bool = False,
         delete: bool = False,
         event: Event | None = None,
         names: tuple[str, tuple[str, ...]] | None = None,
@@ -101,14 +113,14 @@ class Database:
         """
         fields = _fields(changes) if isinstance(changes, msgspec.Struct) else dict(changes)
         control: dict[str, object] = {"kind": kind, "id": id, "must": must, "stamp": stamp, "feed_length": FEED_LENGTH}
-        control["expect"] = [[guard.field, [_json(value).decode() for value in guard.values]] for guard in expect]
-        control |= {"keep_revisions": KEEP_REVISIONS, "delete": delete, "dirty": dirty, "touch": bool(stamp)}
+        control["expect"] = [[guard.field, [_json(value).decode() for value in guard.values], guard.none] for guard in expect]
+        control |= {"keep_revisions": KEEP_REVISIONS, "keep_events": KEEP_EVENTS, "delete": delete, "touch": bool(stamp)}
         optional = {"epoch": epoch, "revision": revision.decode() if revision else None, "names": names[1] if names else None}
         control |= {name: value for name, value in optional.items() if value is not None}
         if event is not None:
             control["event"] = _json(event).decode()
         k = self.keys
-        keys = [k.record(kind, id), k.index(kind), k.feed(), k.feed_version(), k.leader_epoch(), k.dirty(), k.events()]
+        keys = [k.record(kind, id), k.index(kind), k.feed(), k.feed_version(), k.leader_epoch(), k.events()]
         keys += [k.events(event.object if event else f"{kind}/{id}"), k.model_names(names[0] if names else ""), k.revisions(id)]
         args: list[Any] = [_json(control)]
         for name, value in fields.items():
@@ -116,8 +128,12 @@ class Database:
         return _outcome(kind, id, await self.script("commit", keys, args))
 
     async def get(self, kind: str, id: str, type: type[RecordT]) -> RecordT | None:
-        """One record, or None."""
-        return decode(type, await self.ask(lambda: self.client.hgetall(self.keys.record(kind, id))))  # type: ignore[arg-type,return-value]
+        """One record, or None. Raises StokerError for one that this version cannot read."""
+        row = await self.ask(lambda: self.client.hgetall(self.keys.record(kind, id)))  # type: ignore[arg-type,return-value]
+        try:
+            return decode(type, row)
+        except msgspec.MsgspecError as error:
+            raise StokerError(f"the stored {kind} {id} cannot be read by this version ({error}); upgrade this process") from error
 
     async def ids(self, kind: str) -> list[str]:
         members = await self.ask(lambda: self.client.smembers(self.keys.index(kind)))  # type: ignore[arg-type,return-value]
@@ -131,13 +147,30 @@ class Database:
         return found
 
     async def many(self, kind: str, ids: list[str], type: type[RecordT]) -> dict[str, RecordT]:
-        """The records that exist among `ids`, by id, in one round trip."""
+        """The records that exist among `ids`, by id, in one round trip; those that cannot be read are told and left out."""
+        found = {}
+        for id, row in zip(ids, await self.rows(kind, ids), strict=True):
+            try:
+                record = decode(type, row)
+            except msgspec.MsgspecError as error:
+                unreadable(kind, id, error)
+                continue
+            if record is not None:
+                found[id] = record
+        return found
+
+    async def rows(self, kind: str, ids: list[str]) -> list[dict[bytes, bytes]]:
+        """The hashes of `ids`, empty where there is none, in one round trip."""
         pipe = self.client.pipeline(transaction=False)
         for id in ids:
             pipe.hgetall(self.keys.record(kind, id))
-        rows = await self.ask(pipe.execute)
-        decoded = ((id, decode(type, row)) for id, row in zip(ids, rows, strict=True))
-        return {id: record for id, record in decoded if record is not None}
+        answer: list[dict[bytes, bytes]] = await self.ask(pipe.execute)
+        return answer
+
+
+def unreadable(kind: str, id: str, error: msgspec.MsgspecError) -> None:
+    """Say which record was skipped; it may be a newer version's."""
+    log.error("the stored %s %s cannot be read by this version and is left alone: %s", kind, id, error)
 
 
 def decode(type: type[RecordT], row: Mapping[bytes, bytes]) -> RecordT | None:

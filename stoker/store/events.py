@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from stoker.records import Event
-from stoker.store.database import Database
+from stoker.store.database import KEEP_EVENTS, Database
 
 
 class Events:
@@ -18,6 +18,7 @@ class Events:
         pipe = self._db.client.pipeline(transaction=True)
         for key, length in ((self._db.keys.events(), 10_000), (self._db.keys.events(event.object), 500)):
             pipe.xadd(key, {"data": data, "time": f"{now:.6f}"}, maxlen=length, approximate=True)
+        pipe.expire(self._db.keys.events(event.object), KEEP_EVENTS)
         await self._db.ask(pipe.execute)
 
     async def list(self, object: str = "", *, since: float = 0.0, limit: int = 500) -> list[Event]:

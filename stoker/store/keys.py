@@ -23,7 +23,7 @@ class Keys:
         return self._key(kind + "s")
 
     def feed(self) -> str:
-        """Stream of (kind, id) with ids `VERSION-0`."""
+        """Stream of (kind, id, time) with ids `VERSION-0`."""
         return self._key("feed")
 
     def feed_version(self) -> str:
@@ -37,7 +37,7 @@ class Keys:
         return self._key("schema")
 
     def dirty(self) -> str:
-        """Set while something was applied that no scheduler has looked at; keeps doorbells to one."""
+        """Set while a ring is on its way that no scheduler has answered; keeps rings to one."""
         return self._key("dirty")
 
     def leader(self) -> str:

@@ -50,7 +50,7 @@ class Nodes:
         if unknown:
             raise ValueError(f"not an admin's to write: {sorted(unknown)}")
         event = Event(object=f"node/{name}", reason=reason, message=message, actor=actor)
-        return await self._db.commit("node", name, changes, dirty=True, event=event)
+        return await self._db.commit("node", name, changes, event=event)
 
     async def forget(self, name: str) -> Written:
         """Remove a node that holds nothing; its worker registers again if it lives."""

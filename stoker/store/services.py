@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
+import random
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
 
-from stoker.errors import Conflict, NotFound, Refused, VersionConflict
+from stoker.errors import Conflict, ModelNameTaken, NotFound, Refused, VersionConflict
 from stoker.records import Event, ServiceRecord
 from stoker.store.database import Database, Guard, Written
 
-_RETRIES = 5
+_RETRIES = 100
+_Spec = dict[str, Any]
+Decision = bool | Callable[[_Spec, _Spec], bool]
+"""Yes, no, or a question about the old and the new spec, asked about exactly the old one that is replaced."""
+
 SCHEDULERS_FIELDS = frozenset({"wanted", "resolved", "resolved_revision", "reason", "backoff"})
 
 
@@ -31,8 +38,8 @@ class Services:
         wanted: ServiceRecord,
         *,
         model_names: tuple[str, ...],
-        new_revision: bool,
-        refresh: bool,
+        new_revision: Decision,
+        refresh: Decision,
         expect_version: int | None,
         actor: str,
     ) -> tuple[ServiceRecord, Written]:
@@ -40,23 +47,26 @@ class Services:
 
         `new_revision`: sessions must change; `refresh`: what auto chose is chosen anew. `model_names` are held for it
         within the project. An unchanged spec without `new_revision` writes nothing. `expect_version` is If-Match; 0: must be new.
+        Without it the last of several writers at once wins, and versions still grow by one.
         Raises VersionConflict, ModelNameTaken, Conflict (being deleted, or in another project), StoreUnavailable.
         """
         for _ in range(_RETRIES):
             old = await self.get(wanted.name)
+            renew = _decide(new_revision, old, wanted)
             if expect_version is not None and (old.version if old else 0) != expect_version:
                 raise VersionConflict(f"the service {wanted.name} is at version {old.version if old else 0}, not {expect_version}")
             if old is not None and old.deleted_at is not None:
                 raise Conflict(f"the service {wanted.name} is being deleted; try again once it is gone", retry_after=5)
             if old is not None and old.project != wanted.project:
                 raise Conflict(f"the service {wanted.name} belongs to another project")
-            if old is not None and old.spec == wanted.spec and not new_revision:
+            if old is not None and old.spec == wanted.spec and not renew:
                 return old, Written(False, 0, await self._db.time())
             try:
-                return await self._write(old, wanted, model_names, new_revision, refresh, actor)
-            except (Refused, NotFound, Conflict) as error:
-                if isinstance(error, Conflict) and type(error) is not Conflict:
-                    raise
+                return await self._write(old, wanted, model_names, renew, _decide(refresh, old, wanted), actor)
+            except ModelNameTaken:
+                raise
+            except (Refused, NotFound, Conflict):  # somebody else was faster: look again
+                await asyncio.sleep(random.uniform(0, 0.02))
         raise VersionConflict(f"the service {wanted.name} changes too fast; try again")
 
     async def _write(
@@ -82,7 +92,6 @@ class Services:
             must="exist" if old else "absent",
             expect=[Guard("version", (old.version,)), Guard("deleted_at", (None,))] if old else (),
             stamp=("updated_at",) if old else ("created_at", "updated_at"),
-            dirty=True,
             event=event,
             names=(wanted.project, names),
             revision=kept if new_revision or old is None else None,
@@ -97,7 +106,7 @@ class Services:
 
     async def wake(self, name: str) -> Written:
         """A request waits for this service: the scheduler should want at least one session."""
-        return await self._db.commit("service", name, {}, expect=[Guard("deleted_at", (None,))], stamp=("woken_at",), dirty=True)
+        return await self._db.commit("service", name, {}, expect=[Guard("deleted_at", (None,))], stamp=("woken_at",))
 
     async def delete(self, service: ServiceRecord, *, now: bool, actor: str) -> Written:
         """Mark it deleted: its sessions drain (at once with `now`), then the scheduler forgets it. Its model names are free."""
@@ -105,9 +114,8 @@ class Services:
         return await self._db.commit(
             "service",
             service.name,
-            {"drop_now": now or service.drop_now},
+            {"drop_now": True} if now else {},
             stamp=() if service.deleted_at else ("deleted_at",),
-            dirty=True,
             event=event,
             names=(service.project, ()),
         )
@@ -120,9 +128,16 @@ class Services:
         return await self._db.commit("service", name, changes, epoch=epoch, event=event)
 
     async def forget(self, name: str, *, epoch: int) -> Written:
-        """Deleted, and no session is left."""
-        return await self._db.commit("service", name, {}, epoch=epoch, delete=True)
+        """Deleted, and no session is left. Refused for one that was made anew meanwhile. Its revisions go with it."""
+        guard = Guard("deleted_at", (None,), none=True)
+        return await self._db.commit("service", name, {}, expect=[guard], epoch=epoch, delete=True)
 
     async def clear_dirty(self) -> None:
-        """The scheduler is about to look at everything: the next change rings the doorbell again."""
+        """The scheduler is about to look at everything: the next ring is heard again. The doorbell's worker calls it."""
         await self._db.ask(lambda: self._db.client.delete(self._db.keys.dirty()))
+
+
+def _decide(decision: Decision, old: ServiceRecord | None, wanted: ServiceRecord) -> bool:
+    if isinstance(decision, bool):
+        return decision
+    return old is None or decision(old.spec, wanted.spec)

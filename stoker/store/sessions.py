@@ -6,8 +6,9 @@ from collections.abc import Mapping
 
 import msgspec
 
+from stoker.errors import InvalidRequest
 from stoker.records import Assignment, Event, Reason, SessionRecord
-from stoker.states import Owner, Phase, SessionStatus, sources
+from stoker.states import TERMINAL, Owner, Phase, SessionStatus, sources
 from stoker.store.database import Database, Guard, Written
 
 _S = SessionStatus
@@ -78,8 +79,13 @@ class Sessions:
         return await self._move(session, _S.STOPPED, guard, {"reason": reason}, reason, "scheduler", epoch=epoch, stamp=("ended_at",))
 
     async def prune(self, id: str, *, epoch: int) -> Written:
-        """Forget a session that ended."""
-        return await self._db.commit("session", id, {}, expect=[Guard("status", (_S.STOPPED, _S.FAILED))], epoch=epoch, delete=True)
+        """Forget a session that ended, and what routers said about it."""
+        written = await self._db.commit("session", id, {}, expect=[Guard("status", tuple(TERMINAL))], epoch=epoch, delete=True)
+        pipe = self._db.client.pipeline(transaction=False)
+        pipe.hdel(self._db.keys.route_health(), id)
+        pipe.delete(self._db.keys.drain(id))
+        await self._db.ask(pipe.execute)
+        return written
 
     # the worker's
 
@@ -89,9 +95,13 @@ class Sessions:
         return await self._work(session, _S.STARTING, node, changes, "starting", f"starting on {node}", stamp=("started_at",))
 
     async def ready(self, session: SessionRecord, address: str, *, node: str) -> Written:
-        """STARTING → READY at `address` (host:port)."""
+        """STARTING | ASLEEP → READY at `address` (host:port)."""
         changes = {"phase": None, "address": address, "reason": None}
         return await self._work(session, _S.READY, node, changes, "ready", f"ready at {address}", stamp=("ready_at",))
+
+    async def sleep(self, session: SessionRecord, *, node: str) -> Written:
+        """READY → ASLEEP at the scheduler's wish; `ready` is the way back."""
+        return await self._work(session, _S.ASLEEP, node, {"address": None}, "asleep", "put to sleep", stamp=())
 
     async def fail(self, session: SessionRecord, reason: Reason, *, node: str) -> Written:
         """Any placed → FAILED: the process group is gone and the devices are free."""
@@ -121,10 +131,12 @@ class Sessions:
     async def wish(self, session: SessionRecord, wish: str, actor: str) -> Written:
         """Ask the scheduler to `drain` or `kill` this session; it is replaced if still wanted."""
         event = self._event(session.id, session.service, "stopped_by_user", f"{wish} asked for", actor)
-        return await self._db.commit("session", session.id, {"wish": wish}, dirty=True, event=event)
+        return await self._db.commit("session", session.id, {"wish": wish}, event=event)
 
     async def weigh(self, session: SessionRecord, weight: int, actor: str) -> Written:
-        """The route's weight, 0..100."""
+        """The route's weight, 0..100. Raises InvalidRequest."""
+        if not 0 <= weight <= 100:
+            raise InvalidRequest("the weight must be between 0 and 100", param="weight")
         event = self._event(session.id, session.service, "weight", f"weight {weight}", actor)
         return await self._db.commit("session", session.id, {"weight": weight}, event=event)
 

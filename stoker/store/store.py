@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import secrets
 
-import redis.asyncio as aioredis
-
-from stoker.store.database import Database
+from stoker.errors import ConfigurationError, StoreUnavailable
+from stoker.store.checks import SCHEMA, refuse_unsafe
+from stoker.store.connection import Connection, address, connect
+from stoker.store.database import DENIED, Database
 from stoker.store.events import Events
 from stoker.store.keys import Keys
 from stoker.store.leadership import Leadership
@@ -17,13 +18,12 @@ from stoker.store.services import Services
 from stoker.store.sessions import Sessions
 from stoker.store.tokens import Tokens
 
-SCHEMA = 1
-
 
 class Store:
     """Open one per process with `Store.open`, close it with `close`. Verbs raise StoreUnavailable while Redis is away."""
 
-    def __init__(self, database: Database, url: str) -> None:
+    def __init__(self, database: Database, url: str, connection: Connection) -> None:
+        self._connection = connection
         self.database = database
         self.url = url
         self.services = Services(database)
@@ -36,16 +36,30 @@ class Store:
 
     @classmethod
     async def open(cls, url: str, cluster: str) -> Store:
-        """Connect to `url` (redis://, rediss://, unix://), give the data set an id if it has none.
+        """Connect to `url` (redis://, rediss://, unix://, redis+sentinel://), give the data set an id if it has none.
 
-        Raises StoreUnavailable if nothing answers. `stoker.store.checks` says whether that Redis is safe to use.
+        Raises ConfigurationError (the URL, the password, or the server is unsafe to use: see stoker.store.checks),
+        StoreUnavailable if nothing answers there.
         """
-        client = aioredis.Redis.from_url(url, socket_connect_timeout=5, socket_timeout=15, health_check_interval=15)
-        store = cls(Database(client, Keys(cluster)), url)
-        keys = store.database.keys
-        await store.database.ask(lambda: client.set(keys.store_id(), secrets.token_hex(8), nx=True))
-        await store.database.ask(lambda: client.set(keys.schema(), SCHEMA, nx=True))
+        connection = connect(url)
+        store = cls(Database(connection.client, Keys(cluster)), url, connection)
+        try:
+            await refuse_unsafe(store.database)
+            await store._begin()
+        except StoreUnavailable as error:
+            await store.close()
+            if isinstance(error.__cause__, DENIED):
+                raise ConfigurationError(f"the store at {address(url)} refuses this user or password; see STOKER_REDIS_URL") from error
+            raise StoreUnavailable(f"no store answers at {address(url)}: {error.__cause__}") from error
+        except BaseException:
+            await store.close()
+            raise
         return store
+
+    async def _begin(self) -> None:
+        keys, client = self.database.keys, self.database.client
+        await self.database.ask(lambda: client.set(keys.store_id(), secrets.token_hex(8), nx=True))
+        await self.database.ask(lambda: client.set(keys.schema(), SCHEMA, nx=True))
 
     async def time(self) -> float:
         """The store's clock in seconds."""
@@ -61,4 +75,4 @@ class Store:
         return Mirror(self.database, kinds or tuple(KINDS))
 
     async def close(self) -> None:
-        await self.database.client.aclose()
+        await self._connection.close()

@@ -1,6 +1,6 @@
--- Compare, then write one record, its index, the change feed, the dirty mark and an event: all or nothing.
--- KEYS  1 record  2 index  3 feed  4 feed version  5 leader epoch  6 dirty  7 events  8 events of the object
---       9 model names of the project  10 revisions of the service
+-- Compare, then write one record, its index, the change feed and an event: all or nothing.
+-- KEYS  1 record  2 index  3 feed  4 feed version  5 leader epoch  6 events  7 events of the object
+--       8 model names of the project  9 revisions of the service
 -- ARGV  1 control (JSON), then field, value, field, value, ...  Values are JSON texts and are never decoded here.
 -- Returns {word, feed version, time}: ok | same | absent | present | stale | refused (with the field) | taken (with the name)
 local c = cjson.decode(ARGV[1])
@@ -9,22 +9,22 @@ if c.must == 'exist' and not exists then return {'absent'} end
 if c.must == 'absent' and exists then return {'present'} end
 if c.epoch and tonumber(redis.call('GET', KEYS[5]) or '0') ~= c.epoch then return {'stale'} end
 for _, guard in ipairs(c.expect or {}) do
-  local current, fits = redis.call('HGET', KEYS[1], guard[1]) or 'null', false
+  local current, fits = redis.call('HGET', KEYS[1], guard[1]) or 'null', guard[3]
   for _, value in ipairs(guard[2]) do
-    if current == value then fits = true end
+    if current == value then fits = not guard[3] end
   end
   if not fits then return {'refused', guard[1], current} end
 end
 if c.names then
   for _, name in ipairs(c.names) do
-    local owner = redis.call('HGET', KEYS[9], name)
+    local owner = redis.call('HGET', KEYS[8], name)
     if owner and owner ~= c.id then return {'taken', name, owner} end
   end
-  local held = redis.call('HGETALL', KEYS[9])
+  local held = redis.call('HGETALL', KEYS[8])
   for i = 1, #held, 2 do
-    if held[i + 1] == c.id then redis.call('HDEL', KEYS[9], held[i]) end
+    if held[i + 1] == c.id then redis.call('HDEL', KEYS[8], held[i]) end
   end
-  for _, name in ipairs(c.names) do redis.call('HSET', KEYS[9], name, c.id) end
+  for _, name in ipairs(c.names) do redis.call('HSET', KEYS[8], name, c.id) end
 end
 
 local clock = redis.call('TIME')
@@ -33,6 +33,7 @@ local changed = not exists
 if c.delete then
   redis.call('DEL', KEYS[1])
   redis.call('SREM', KEYS[2], c.id)
+  if c.kind == 'service' then redis.call('DEL', KEYS[9]) end
   changed = exists
 else
   for i = 2, #ARGV, 2 do
@@ -51,14 +52,14 @@ else
 end
 if not changed and not c.event then return {'same', tonumber(redis.call('GET', KEYS[4]) or '0'), now} end
 if c.revision then
-  redis.call('LPUSH', KEYS[10], c.revision)
-  redis.call('LTRIM', KEYS[10], 0, c.keep_revisions - 1)
+  redis.call('LPUSH', KEYS[9], c.revision)
+  redis.call('LTRIM', KEYS[9], 0, c.keep_revisions - 1)
 end
 local version = redis.call('INCR', KEYS[4])
-redis.call('XADD', KEYS[3], 'MAXLEN', '~', c.feed_length, version .. '-0', 'kind', c.kind, 'id', c.id)
+redis.call('XADD', KEYS[3], 'MAXLEN', '~', c.feed_length, version .. '-0', 'kind', c.kind, 'id', c.id, 'time', now)
 if c.event then
-  redis.call('XADD', KEYS[7], 'MAXLEN', '~', 10000, '*', 'data', c.event, 'time', now)
-  redis.call('XADD', KEYS[8], 'MAXLEN', '~', 500, '*', 'data', c.event, 'time', now)
+  redis.call('XADD', KEYS[6], 'MAXLEN', '~', 10000, '*', 'data', c.event, 'time', now)
+  redis.call('XADD', KEYS[7], 'MAXLEN', '~', 500, '*', 'data', c.event, 'time', now)
+  redis.call('EXPIRE', KEYS[7], c.keep_events)
 end
-if c.dirty then redis.call('SET', KEYS[6], version) end
 return {'ok', version, now}
