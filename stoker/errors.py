@@ -2,6 +2,7 @@
 
 StokerError                     500 internal_error
 ├── InvalidRequest              400 invalid_request          the caller's words are wrong
+│   ├── MethodNotAllowed        405 invalid_request          the path exists, with other methods
 │   ├── InvalidSpec             400 invalid_spec             `param` is the field's path
 │   ├── ModelRequired           400 model_required
 │   └── BodyTooLarge            413 body_too_large
@@ -24,6 +25,7 @@ StokerError                     500 internal_error
 ├── EngineTimeout               504 engine_timeout
 ├── Refused                     (no HTTP) the store refused a transition: the expected status was not there
 ├── StaleLeader                 (no HTTP) the writer's epoch is older than the leader's
+├── RouterUnreachable           (no HTTP) a client found nobody at the router's URL; exit code 5
 └── ConfigurationError          (no HTTP) a setting or the machine forbids the start; exit code 1
 
 The command line maps them to exit codes: 2 invalid, 3 not found, 4 refused, 5 no router, 1 everything else.
@@ -67,6 +69,10 @@ class ModelRequired(InvalidRequest):
 
 class BodyTooLarge(InvalidRequest):
     status, code = 413, "body_too_large"
+
+
+class MethodNotAllowed(InvalidRequest):
+    status = 405
 
 
 class Unauthenticated(StokerError):
@@ -143,6 +149,10 @@ class Refused(StokerError):
 
 class StaleLeader(StokerError):
     """A newer leader exists; the caller stops acting as one."""
+
+
+class RouterUnreachable(StokerError):
+    """A client found nobody at the router's URL, or lost the connection; the message names the URL."""
 
 
 class ConfigurationError(StokerError):
