@@ -111,3 +111,19 @@ def format_gpu(share: int) -> str:
 def format_cpu(millis: int) -> str:
     """`4`, `0.5`: the number of cores a user would write."""
     return f"{millis / 1000:g}"
+
+
+def write_size(size: int) -> str | int:
+    """What `parse_size` reads back exactly: `16GiB`, `24GB`, else the number of bytes."""
+    for stem, shift in reversed(_BINARY.items()):
+        if size and size % (1 << shift) == 0:
+            return f"{size >> shift}{stem}B"
+    for unit, factor in reversed(_DECIMAL.items()):
+        if size and size % factor == 0:
+            return f"{size // factor}{unit}"
+    return size
+
+
+def write_number(value: float) -> int | float:
+    """A whole number without its decimal point, so that 300.0 is written 300."""
+    return int(value) if value == int(value) else value

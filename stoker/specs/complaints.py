@@ -1,0 +1,99 @@
+"""From a failed validation to one sentence with the field's path and, where known, its line."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping
+from typing import Any
+
+from pydantic import BaseModel, ValidationError
+
+from stoker.errors import InvalidSpec
+from stoker.specs.fields import Deeper
+
+Steps = tuple[str | int, ...]
+Lines = Mapping[Steps, int]
+
+
+def path_of(steps: Steps) -> str:
+    """`resources.gpu`, `env.FOO`, `mounts[0].source`."""
+    path = ""
+    for step in steps:
+        path += f"[{step}]" if isinstance(step, int) else f".{step}" if path else str(step)
+    return path if len(path) <= 200 else path[:200] + "…"
+
+
+def line_of(steps: Steps, lines: Lines) -> int | None:
+    """The line of the field, or of the nearest block around it."""
+    for length in range(len(steps), -1, -1):
+        if steps[:length] in lines:
+            return lines[steps[:length]]
+    return None
+
+
+def complaint(steps: Steps, sentence: str, lines: Lines) -> InvalidSpec:
+    """One sentence: where, then what is wrong with it and what to write."""
+    path, line = path_of(steps), line_of(steps, lines)
+    place = f"line {line}: " if line is not None else ""
+    subject = path or "the document"
+    return InvalidSpec(f"{place}{subject} {sentence}", param=path or None, line=line)
+
+
+def from_validation(error: ValidationError, model: type[BaseModel], lines: Lines) -> InvalidSpec:
+    """The most useful of the failures: unknown fields first, since a misspelt one also makes another one missing."""
+    found = [_read(detail, model) for detail in error.errors(include_url=False, include_input=True)]
+    _, steps, sentence = min(found, key=lambda each: (each[0], line_of(each[1], lines) or 0))
+    return complaint(steps, sentence, lines)
+
+
+def _read(detail: Any, model: type[BaseModel]) -> tuple[int, Steps, str]:
+    """(rank, path, sentence) of one of pydantic's failures."""
+    steps: Steps = tuple(detail["loc"])
+    context = detail.get("ctx", {})
+    cause = context.get("error")
+    match detail["type"]:
+        case "extra_forbidden":
+            return 0, steps, _unknown(steps, model)
+        case "missing":
+            return 2, steps, "is missing"
+        case "value_error" if isinstance(cause, Deeper):
+            return 1, (*steps, *cause.path), str(cause)
+        case "value_error":
+            return 1, steps, _predicate(str(cause))
+        case "literal_error":
+            return 1, steps, f"is one of {context['expected']}".replace("'", "").replace(" or ", ", ")
+        case "too_long":
+            return 1, steps, f"has more than {context['max_length']} entries"
+        case "tuple_type" | "list_type":
+            return 1, steps, "is a list, as in [one, two]"
+    return 1, steps, f"is wrong: {detail['msg'][:1].lower()}{detail['msg'][1:]}"
+
+
+def _predicate(sentence: str) -> str:
+    """Sentences about the field stand behind its path as they are; others after a colon."""
+    return sentence if sentence.split(" ", 1)[0] in ("is", "has", "contains", "works") else f"is refused: {sentence}"
+
+
+def _unknown(steps: Steps, model: type[BaseModel]) -> str:
+    known = list(_fields_at(steps[:-1], model))
+    near = difflib.get_close_matches(str(steps[-1])[:100].replace("-", "_").lower(), known, n=1, cutoff=0.6)
+    if near:
+        return f"is no field; did you mean {near[0]}?"
+    return f"is no field; there {'is' if len(known) == 1 else 'are'} {', '.join(known)}" if 0 < len(known) <= 8 else "is no field"
+
+
+def _fields_at(steps: Steps, model: type[BaseModel]) -> tuple[str, ...]:
+    """The field names of the block at `steps`, () where it cannot be told."""
+    current: type[BaseModel] | None = model
+    for step in steps:
+        if isinstance(step, int):
+            continue
+        field = current.model_fields.get(step) if current else None
+        current = _model_in(field.annotation) if field else None
+    return tuple(current.model_fields) if current else ()
+
+
+def _model_in(annotation: Any) -> type[BaseModel] | None:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    return next((found for part in getattr(annotation, "__args__", ()) if (found := _model_in(part))), None)

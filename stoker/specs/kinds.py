@@ -1,0 +1,51 @@
+"""The other kinds of documents: projects, resource groups, presets. Their form is checked; who acts on them comes later."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import BeforeValidator
+
+from stoker.specs.fields import Cpu, GpuShare, Name, Part, Size, positive, whole
+from stoker.specs.parts import Resources
+from stoker.specs.root import Root
+
+Count = Annotated[int, BeforeValidator(whole(0, 1_000_000))]
+
+
+class Quota(Part):
+    """The most that all sessions of a project may hold together; None is no limit."""
+
+    gpu: GpuShare | None = None
+    cpu: Cpu | None = None
+    memory: Size | None = None
+    sessions: Count | None = None
+    pending_sessions: Count | None = None
+    pending_gpu: GpuShare | None = None
+
+
+class ProjectSpec(Root):
+    """Who owns services; `weight` is its share where projects compete."""
+
+    kind: Literal["project"]
+    name: Name
+    quota: Quota = Quota()
+    weight: Annotated[float, BeforeValidator(positive)] = 1.0
+
+
+class ResourceGroupSpec(Root):
+    """Nodes that are scheduled together, and in which order and manner."""
+
+    kind: Literal["resource_group"]
+    name: Name
+    order: Literal["fifo", "lifo", "drf", "fair_share"] = "fifo"
+    strategy: Literal["spread", "pack"] = "spread"
+    allocation: Literal["evenly", "fill"] = "evenly"
+
+
+class PresetSpec(Root):
+    """A named amount of resources."""
+
+    kind: Literal["preset"]
+    name: Name
+    resources: Resources
