@@ -10,7 +10,16 @@ from typing import Any, Literal, NamedTuple, TypeVar
 
 import msgspec
 import redis.asyncio as aioredis
-from redis.exceptions import AuthenticationError, AuthorizationError, ConnectionError, NoPermissionError, RedisError, TimeoutError
+from redis.exceptions import (
+    AuthenticationError,
+    AuthorizationError,
+    ConnectionError,
+    NoPermissionError,
+    OutOfMemoryError,
+    ReadOnlyError,
+    RedisError,
+    TimeoutError,
+)
 
 from stoker.errors import Conflict, ModelNameTaken, NotFound, Refused, StaleLeader, StokerError, StoreUnavailable
 from stoker.records import Event
@@ -27,12 +36,15 @@ KEEP_REVISIONS = 20
 KEEP_EVENTS = 30 * 86_400
 """Seconds that the events of an object outlive its last one."""
 
-_SLICE = 500
+SLICE = 200
 SCRIPTS = ("commit", "lead", "resign", "drained", "ring")
 DENIED = (AuthenticationError, AuthorizationError, NoPermissionError)
 _UNREACHABLE = (ConnectionError, TimeoutError, OSError)
 _PASSING = re.compile(r"\b(LOADING|READONLY|NOREPLICAS|MASTERDOWN|MISCONF|OOM|BUSY|CLUSTERDOWN|UNBLOCKED|TRYAGAIN)\b")
 """What a server says that is not fit to be used now but may be later. Old servers wrap it into a script's error."""
+
+_PASSING_CLASSES = {OutOfMemoryError: "OOM", ReadOnlyError: "READONLY"}
+"""redis-py takes the word off the message where it has a class for it."""
 
 
 class Written(NamedTuple):
@@ -77,10 +89,10 @@ class Database:
         except _UNREACHABLE as error:
             raise StoreUnavailable("the store does not answer; try again in a moment", retry_after=2) from error
         except RedisError as error:
-            word = _PASSING.search(str(error))
+            word = _passing(error)
             if word is None:
                 raise StokerError(f"the store answered with an error: {error}") from error
-            raise StoreUnavailable(f"the store cannot be used now ({word[0]}); try again in a moment", retry_after=2) from error
+            raise StoreUnavailable(f"the store cannot be used now ({word}); try again in a moment", retry_after=2) from error
 
     async def script(self, name: str, keys: list[str], args: list[Any]) -> Any:
         """Run one of the Lua files by name."""
@@ -142,8 +154,8 @@ class Database:
     async def all(self, kind: str, type: type[RecordT]) -> dict[str, RecordT]:
         """All records of a kind by id, read in slices so that neither side blocks for long."""
         ids, found = await self.ids(kind), {}
-        for start in range(0, len(ids), _SLICE):
-            found.update(await self.many(kind, ids[start : start + _SLICE], type))
+        for start in range(0, len(ids), SLICE):
+            found.update(await self.many(kind, ids[start : start + SLICE], type))
         return found
 
     async def many(self, kind: str, ids: list[str], type: type[RecordT]) -> dict[str, RecordT]:
@@ -179,6 +191,11 @@ def decode(type: type[RecordT], row: Mapping[bytes, bytes]) -> RecordT | None:
         return None
     text = b",".join(b'"' + name + b'":' + value for name, value in row.items())
     return msgspec.json.decode(b"{" + text + b"}", type=type)
+
+
+def _passing(error: RedisError) -> str | None:
+    word = _PASSING.search(str(error))
+    return word[0] if word else _PASSING_CLASSES.get(type(error))
 
 
 def _outcome(kind: str, id: str, answer: list[Any]) -> Written:

@@ -115,6 +115,9 @@ class EmbeddedServer:
                 with contextlib.suppress(TimeoutError):
                     await asyncio.wait_for(process.wait(), STOP_SECONDS)
         if self._owner is not None:
+            if self._socket.parent != self._folder:
+                with contextlib.suppress(OSError):
+                    self._socket.parent.rmdir()
             os.close(self._owner)
             self._owner = None
 

@@ -63,7 +63,7 @@ class Routers:
         return bool(await self._db.script("drained", keys, [LIVE_SECONDS]))
 
     async def set_health(self, session: str, health: RouteHealth) -> None:
-        """What the router that probes this session sees now. Readers follow by `health` or the feed of kind `route`."""
+        """What the router that probes this session sees now. Tells no feed: readers ask `health`."""
         await self._db.ask(lambda: self._db.client.hset(self._db.keys.route_health(), session, msgspec.json.encode(health)))  # type: ignore[arg-type,return-value]
 
     async def forget_health(self, session: str) -> None:
