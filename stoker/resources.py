@@ -6,25 +6,28 @@ The parsers take what YAML gives (numbers or text) and raise ValueError with the
 from __future__ import annotations
 
 import re
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 
 WHOLE_GPU = 100
 """Shares of one whole device."""
 
 _BINARY = {"Ki": 10, "Mi": 20, "Gi": 30, "Ti": 40}
 _DECIMAL = {"KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}
-_SIZE = re.compile(r"^(\d+(?:\.\d+)?)\s*([A-Za-z]*)$")
-_DURATION = re.compile(r"^(\d+(?:\.\d+)?)\s*(ms|s|m|h|d)?$")
-_SECONDS = {None: 1.0, "ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+_NUMBER = re.compile(r"[0-9]+(?:\.[0-9]+)?")
+_SIZE = re.compile(rf"({_NUMBER.pattern})\s*([A-Za-z]*)")
+_DURATION = re.compile(rf"({_NUMBER.pattern})\s*(ms|s|m|h|d)?")
+_SECONDS = {None: Decimal(1), "ms": Decimal("0.001"), "s": Decimal(1), "m": Decimal(60), "h": Decimal(3600), "d": Decimal(86400)}
 MAX_SIZE = 2**53
+MAX_CPU = 4096
+MAX_GPU = 1024
 MAX_DURATION = 366 * 86400.0
 
 
 def parse_size(value: object) -> int:
-    """Bytes of `16GiB`, `512Mi`, `2GB` (10^9) or a plain number of bytes."""
+    """Bytes of `16GiB`, `512Mi`, `2GB` (10^9) or a plain number of bytes; `1.1GiB` is the whole bytes in it."""
     if isinstance(value, bool) or not isinstance(value, int | float | str):
         raise ValueError("a size is a number of bytes or text such as 16GiB")
-    match = _SIZE.match(str(value).strip())
+    match = _SIZE.fullmatch(str(value).strip())
     if not match:
         raise ValueError(f"{str(value)[:40]!r} is no size; write it as 16GiB, 512MiB or a number of bytes")
     number, unit = Decimal(match[1]), match[2]
@@ -47,22 +50,22 @@ def parse_duration(value: object) -> float:
     """Seconds of `30s`, `5m`, `2h`, `3d`, `250ms` or a plain number of seconds."""
     if isinstance(value, bool) or not isinstance(value, int | float | str):
         raise ValueError("a duration is a number of seconds or text such as 5m")
-    match = _DURATION.match(str(value).strip())
+    match = _DURATION.fullmatch(str(value).strip())
     if not match:
         raise ValueError(f"{str(value)[:40]!r} is no duration; write seconds, or 30s, 5m, 2h, 3d")
-    seconds = float(match[1]) * _SECONDS[match[2]]
+    seconds = float(Decimal(match[1]) * _SECONDS[match[2]])
     if seconds > MAX_DURATION:
         raise ValueError("a duration beyond a year is refused")
     return seconds
 
 
-def parse_cpu(value: object) -> int:
-    """Millicores of a number of cores such as 4 or 0.5; `500m` is refused with the cure."""
-    if isinstance(value, str) and re.fullmatch(r"\d+m", value.strip()):
+def parse_cpu(value: object, most: int = MAX_CPU) -> int:
+    """Millicores of a number of cores such as 4 or 0.5; `500m` is refused with the cure. `most` cores at most."""
+    if isinstance(value, str) and re.fullmatch(r"[0-9]{1,9}m", value.strip()):
         raise ValueError(f"write {int(value.strip()[:-1]) / 1000:g} instead of {value.strip()}: cpu is a number of cores")
     number = _decimal(value, "cpu is a number of cores such as 4 or 0.5")
-    if number < 0 or number > 4096:
-        raise ValueError("cpu is between 0 and 4096 cores")
+    if number < 0 or number > most:
+        raise ValueError(f"cpu is between 0 and {most} cores")
     millis = number * 1000
     if millis != millis.to_integral_value():
         raise ValueError("cpu has at most three decimals")
@@ -71,24 +74,29 @@ def parse_cpu(value: object) -> int:
 
 def parse_gpu(value: object) -> int:
     """Hundredths of a GPU: 0.25 is 25, 2 is 200. Multiples of 0.01, never rounded; above 1 whole numbers only."""
-    number = _decimal(value, "gpu is a number such as 1, 2 or 0.25")
-    share = number * WHOLE_GPU
-    if number < 0 or number > 1024:
-        raise ValueError("gpu is between 0 and 1024")
-    if share != share.to_integral_value():
-        raise ValueError(f"gpu is a multiple of 0.01; {number} is not, and it is never rounded")
-    if number > 1 and number != number.to_integral_value():
+    share = parse_gpus(value, MAX_GPU)
+    if share > WHOLE_GPU and share % WHOLE_GPU:
         raise ValueError("above 1, gpu is a whole number: a share cannot span devices")
+    return share
+
+
+def parse_gpus(value: object, most: int) -> int:
+    """Hundredths of an amount of GPUs in all, such as a quota: 2.5 is 250. Multiples of 0.01, never rounded."""
+    number = _decimal(value, "gpu is a number such as 1, 2 or 0.25")
+    if number < 0 or number > most:
+        raise ValueError(f"gpu is between 0 and {most}")
+    share = number * WHOLE_GPU
+    if share != share.to_integral_value():
+        raise ValueError(f"gpu is a multiple of 0.01; {str(value)[:40]} is not, and it is never rounded")
     return int(share)
 
 
 def _decimal(value: object, sentence: str) -> Decimal:
+    if isinstance(value, str) and not _NUMBER.fullmatch(value.strip()):
+        raise ValueError(sentence)
     if isinstance(value, bool) or not isinstance(value, int | float | str):
         raise ValueError(sentence)
-    try:
-        number = Decimal(str(value).strip())
-    except InvalidOperation:
-        raise ValueError(sentence) from None
+    number = Decimal(str(value).strip())
     if not number.is_finite():
         raise ValueError(sentence)
     return number

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from stoker.errors import InvalidSpec
 from stoker.specs.complaints import Steps, path_of
-from stoker.specs.parts import SecretRef
+from stoker.specs.fields import Part
+from stoker.specs.parts import JobsWake, Replicas
 from stoker.specs.service import ServiceSpec
+
+MAX_SHOWN = 120
+_SOUNDS_SECRET = re.compile(r"KEY|TOKEN|SECRET|PASS|CREDENTIAL", re.IGNORECASE)
 
 UNCHANGEABLE = ("name", "project", "resource_group")
 
@@ -80,24 +86,41 @@ def refuse_frozen(old: ServiceSpec, new: ServiceSpec) -> None:
 
 
 def diff(old: ServiceSpec | None, new: ServiceSpec) -> list[str]:
-    """Lines such as `resources.gpu: 1 -> 2`, in the fields' order; values that nobody gave are shown as `default`."""
-    before, after = _flat(old.to_json() if old else {}), _flat(new.to_json())
-    paths = list(dict.fromkeys([*before, *after]))
-    return [f"{path_of(p)}: {_shown(before, p)} -> {_shown(after, p)}" for p in paths if before.get(p) != after.get(p)]
+    """Lines such as `resources.gpu: 1 -> 2`, in the fields' order; for a new service, everything that was given.
+
+    `default` stands for what is decided later, `none` for what is not there. Values of env that sound secret are left out.
+    """
+    before = dict(_leaves(old)) if old else {}
+    after = {path: shown for path, shown in _leaves(new) if old or path[0] in new.model_fields_set}
+    paths = list(dict.fromkeys([*after, *before]))
+    changed = [path for path in paths if before.get(path) != after.get(path)]
+    return [f"{path_of(p)}: {_hidden(p, before.get(p, 'none'))} -> {_hidden(p, after.get(p, 'none'))}" for p in changed]
 
 
-def _flat(value: object, steps: Steps = ()) -> dict[Steps, object]:
-    """Leaves of nested mappings by path; lists are leaves."""
-    if isinstance(value, dict) and value and not (len(value) == 1 and "secret" in value and steps[:1] == ("env",)):
-        return {path: leaf for key, entry in value.items() for path, leaf in _flat(entry, (*steps, key)).items()}
-    return {steps: value}
+def _leaves(part: Part, steps: Steps = ()) -> Iterator[tuple[Steps, str]]:
+    """(path, text) of every value of a spec, given or by default; entries of mappings are values of their own."""
+    written = part.model_dump(mode="json")
+    for field, info in type(part).model_fields.items():
+        value, path = getattr(part, field), (*steps, field)
+        if isinstance(value, Replicas):
+            yield path, str(value)
+        elif isinstance(value, Part) and not isinstance(value, JobsWake):
+            yield from _leaves(value, path)
+        elif isinstance(value, dict):
+            yield from (((*path, key), _shown(entry)) for key, entry in written[field].items())
+        else:
+            unset = value is None and (field not in part.keeps_null or info.default is None)
+            yield path, "default" if unset else _shown(written[field])
 
 
-def _shown(values: Mapping[Steps, object], path: Steps) -> str:
-    if path not in values:
-        return "default"
-    value = values[path]
-    if isinstance(value, bool) or value is None:
-        return "null" if value is None else str(value).lower()
-    text = str(SecretRef.model_validate(value).secret) if isinstance(value, dict) and "secret" in value else str(value)
-    return text if len(text) <= 200 else text[:200] + "…"
+def _shown(value: object) -> str:
+    """A JSON value as a user would write it, cut to a length that fits a terminal."""
+    if isinstance(value, dict) and set(value) == {"secret"}:
+        return f"secret:{value['secret']}"
+    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    return text if len(text) <= MAX_SHOWN else text[:MAX_SHOWN] + "…"
+
+
+def _hidden(path: Steps, shown: str) -> str:
+    secret = path[0] == "env" and _SOUNDS_SECRET.search(str(path[-1])) and shown != "none" and not shown.startswith("secret:")
+    return "(hidden)" if secret else shown

@@ -11,6 +11,9 @@ from pydantic import BaseModel, ValidationError
 from stoker.errors import InvalidSpec
 from stoker.specs.fields import Deeper
 
+_PREDICATES = frozenset({"must", "is", "has", "contains", "works"})
+"""Sentences that begin so are said of the field; others are sentences of their own, behind a colon."""
+
 Steps = tuple[str | int, ...]
 Lines = Mapping[Steps, int]
 
@@ -36,7 +39,8 @@ def complaint(steps: Steps, sentence: str, lines: Lines) -> InvalidSpec:
     path, line = path_of(steps), line_of(steps, lines)
     place = f"line {line}: " if line is not None else ""
     subject = path or "the document"
-    return InvalidSpec(f"{place}{subject} {sentence}", param=path or None, line=line)
+    joint = " " if sentence.split(" ", 1)[0] in _PREDICATES else ": "
+    return InvalidSpec(f"{place}{subject}{joint}{sentence}", param=path or None, line=line)
 
 
 def from_validation(error: ValidationError, model: type[BaseModel], lines: Lines) -> InvalidSpec:
@@ -59,22 +63,18 @@ def _read(detail: Any, model: type[BaseModel]) -> tuple[int, Steps, str]:
         case "value_error" if isinstance(cause, Deeper):
             return 1, (*steps, *cause.path), str(cause)
         case "value_error":
-            return 1, steps, _predicate(str(cause))
+            return 1, steps, str(cause)
         case "literal_error":
-            return 1, steps, f"is one of {context['expected']}".replace("'", "").replace(" or ", ", ")
+            return 1, steps, f"must be one of {context['expected']}".replace("'", "").replace(" or ", ", ")
         case "too_long":
             return 1, steps, f"has more than {context['max_length']} entries"
         case "tuple_type" | "list_type":
-            return 1, steps, "is a list, as in [one, two]"
+            return 1, steps, "must be a list, as in [one, two]"
     return 1, steps, f"is wrong: {detail['msg'][:1].lower()}{detail['msg'][1:]}"
 
 
-def _predicate(sentence: str) -> str:
-    """Sentences about the field stand behind its path as they are; others after a colon."""
-    return sentence if sentence.split(" ", 1)[0] in ("is", "has", "contains", "works") else f"is refused: {sentence}"
-
-
 def _unknown(steps: Steps, model: type[BaseModel]) -> str:
+    """That there is no such field, with the one that was probably meant, or the few that there are."""
     known = list(_fields_at(steps[:-1], model))
     near = difflib.get_close_matches(str(steps[-1])[:100].replace("-", "_").lower(), known, n=1, cutoff=0.6)
     if near:

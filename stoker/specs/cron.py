@@ -21,7 +21,7 @@ def cron(value: object) -> str:
     """A cron line of five fields, in lower case with single spaces."""
     words = line(value).lower().split()
     if len(words) != len(_FIELDS):
-        raise ValueError('is a cron line of five fields, as in "0 8 * * mon-fri"')
+        raise ValueError('must be a cron line of five fields, as in "0 8 * * mon-fri"')
     for word, (what, least, most, names) in zip(words, _FIELDS, strict=True):
         if not all(_fits(item, least, most, names) for item in word.split(",")):
             raise ValueError(f"has a wrong {what}; write *, {least} to {most}, a range such as {least}-{most}, or a step such as */2")

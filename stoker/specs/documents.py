@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 from stoker.errors import InvalidSpec
 from stoker.specs.complaints import Lines, complaint
 from stoker.specs.kinds import PresetSpec, ProjectSpec, ResourceGroupSpec
+from stoker.specs.root import MAX_DIGITS
 from stoker.specs.service import ServiceSpec
 from stoker.specs.strict_yaml import MAX_BYTES, load
 
@@ -35,9 +36,10 @@ def parse_documents(text: str | bytes) -> list[Document]:
         loaded = load(text)
     except InvalidSpec as refusal:
         try:
-            return [parse_json(text)]  # JSON is YAML but for a few escapes, such as those of emoji
+            value = _json_value(text)  # JSON is YAML but for a few escapes, such as those of emoji
         except InvalidSpec:
             raise refusal from None
+        return [Document(read_spec(value, {}))]
     documents = [Document(read_spec(value, lines), lines.get(())) for value, lines in loaded]
     if not documents:
         raise InvalidSpec("there is no document in it; a service needs at least name and model")
@@ -47,10 +49,14 @@ def parse_documents(text: str | bytes) -> list[Document]:
 
 def parse_json(text: str | bytes) -> Document:
     """The one document of a JSON text. Raises InvalidSpec, without a line."""
+    return Document(read_spec(_json_value(text), {}))
+
+
+def _json_value(text: str | bytes) -> Any:
     if len(text) > MAX_BYTES:
         raise InvalidSpec(f"the document is larger than {MAX_BYTES // 1024} KiB")
     try:
-        value = json.loads(text, object_pairs_hook=_without_duplicates, parse_constant=_refuse_constant)
+        return json.loads(text, object_pairs_hook=_without_duplicates, parse_constant=_refuse_constant, parse_int=_bounded_int)
     except UnicodeDecodeError:
         raise InvalidSpec("the document is not UTF-8 text") from None
     except json.JSONDecodeError as error:
@@ -59,7 +65,6 @@ def parse_json(text: str | bytes) -> Document:
         raise InvalidSpec("the document is nested too deeply") from None
     except ValueError as error:
         raise InvalidSpec(f"the document is not valid JSON: {error}") from None
-    return Document(read_spec(value, {}))
 
 
 def read_spec(value: object, lines: Lines) -> Spec:
@@ -74,7 +79,7 @@ def read_spec(value: object, lines: Lines) -> Spec:
             return ResourceGroupSpec.from_json(value, lines)
         case "preset":
             return PresetSpec.from_json(value, lines)
-    raise complaint(("kind",), "is one of service, project, resource_group, preset", lines)
+    raise complaint(("kind",), "must be one of service, project, resource_group, preset", lines)
 
 
 def _check_unique(documents: list[Document]) -> None:
@@ -95,6 +100,12 @@ def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
             raise ValueError(f"{key[:40]} is given twice")
         found[key] = value
     return found
+
+
+def _bounded_int(digits: str) -> int:
+    if len(digits) > MAX_DIGITS + 1:
+        raise ValueError(f"a number has more than {MAX_DIGITS} digits")
+    return int(digits)
 
 
 def _refuse_constant(word: str) -> Any:

@@ -24,6 +24,7 @@ _NAME = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 _LABEL = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._/-]{0,126}[A-Za-z0-9])?")
 _SECRET = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,126}[A-Za-z0-9])?")
 _URL_PATH = re.compile(r"/[^\s?#]*")
+_PROBE_PATH = re.compile(r"/[^\s#]*")
 _ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://[A-Za-z0-9.*:\[\]-]+")
 _UNPRINTABLE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ud800-\udfff]")
 _LINE_BREAKING = re.compile("[\x00-\x1f\x7f\x85\u2028\u2029\ud800-\udfff]")
@@ -41,14 +42,15 @@ class Part(BaseModel):
     @classmethod
     def _null_is_the_default(cls, data: object) -> object:
         if not isinstance(data, dict):
-            raise ValueError("is a block of fields, one `name: value` per line")
+            raise ValueError(f"must be a block of fields, as in {{name: value}}, not {kind_of(data)}")
         return {key: value for key, value in data.items() if value is not None or key in cls.keeps_null}
 
 
 def text(value: object) -> str:
     """Text of any length up to MAX_TEXT, line breaks allowed; numbers and true/false are not text."""
     if not isinstance(value, str):
-        raise ValueError(f"is text, not {kind_of(value)}; quote it")
+        cure = "; quote it" if isinstance(value, bool | int | float) else ""
+        raise ValueError(f"must be text, not {kind_of(value)}{cure}")
     if len(value) > 16 * MAX_TEXT:
         raise ValueError(f"is longer than {16 * MAX_TEXT} characters")
     if _UNPRINTABLE.search(value):
@@ -62,7 +64,7 @@ def line(value: object) -> str:
     if not found.strip() or len(found) > MAX_TEXT:
         raise ValueError("is empty" if not found.strip() else f"is longer than {MAX_TEXT} characters")
     if _LINE_BREAKING.search(found):
-        raise ValueError("is one line of text, without line breaks or control characters")
+        raise ValueError("must be one line of text, without line breaks or control characters")
     return found
 
 
@@ -93,9 +95,9 @@ def whole(least: int, most: int) -> Callable[[object], int]:
 
     def check(value: object) -> int:
         if isinstance(value, bool) or not isinstance(value, int):
-            raise ValueError(f"is a whole number from {least} to {most}, not {kind_of(value)}")
+            raise ValueError(f"must be a whole number from {least} to {most}, not {kind_of(value)}")
         if not least <= value <= most:
-            raise ValueError(f"is a whole number from {least} to {most}")
+            raise ValueError(f"must be a whole number from {least} to {most}")
         return int(value)
 
     return check
@@ -107,7 +109,7 @@ def seconds(least: float, most: float = 366 * 86400.0) -> Callable[[object], flo
     def check(value: object) -> float:
         found = parse_duration(value)
         if not least <= found <= most:
-            raise ValueError(f"is a duration from {least:g} to {most:g} seconds")
+            raise ValueError(f"must be a duration from {least:g} to {most:g} seconds")
         return found
 
     return check
@@ -123,7 +125,7 @@ def at_least_a_mebibyte(value: object) -> int:
 
 def flag(value: object) -> bool:
     if not isinstance(value, bool):
-        raise ValueError(f"is true or false, without quotes, not {kind_of(value)}")
+        raise ValueError(f"must be true or false, without quotes, not {kind_of(value)}")
     return value
 
 
@@ -134,7 +136,7 @@ def listed(check: Callable[[object], Any], *, single: bool = False, most: int = 
         if single and isinstance(value, str):
             value = [value]
         if not isinstance(value, list | tuple):
-            raise ValueError(f"is a list, as in [one, two], not {kind_of(value)}")
+            raise ValueError(f"must be a list, as in [one, two], not {kind_of(value)}")
         if len(value) > most:
             raise ValueError(f"has more than {most} entries")
         return tuple(at(index, check, entry) for index, entry in enumerate(value))
@@ -147,7 +149,7 @@ def mapped(key: Callable[[object], str], check: Callable[[object], Any], *, most
 
     def read(value: object) -> Any:
         if not isinstance(value, dict):
-            raise ValueError(f"is a mapping of names to values, as in {{name: value}}, not {kind_of(value)}")
+            raise ValueError(f"must be a mapping of names to values, as in {{name: value}}, not {kind_of(value)}")
         if len(value) > most:
             raise ValueError(f"has more than {most} entries")
         return {at(name, key, name): at(name, check, entry) for name, entry in value.items()}
@@ -178,10 +180,10 @@ def absolute_path(value: object) -> str:
     """An absolute path without `..`, in its shortest spelling."""
     found = line(value)
     if not found.startswith("/"):
-        raise ValueError("is an absolute path, beginning with /")
+        raise ValueError("must be an absolute path, beginning with /")
     parts = [part for part in found.split("/") if part not in ("", ".")]
     if ".." in parts:
-        raise ValueError("is a path without `..`; write where it leads")
+        raise ValueError("must be a path without `..`; write where it leads")
     return "/" + "/".join(parts)
 
 
@@ -189,7 +191,15 @@ def url_path(value: object) -> str:
     """A path of an HTTP request, without query."""
     found = line(value)
     if not _URL_PATH.fullmatch(found):
-        raise ValueError("is a path that begins with /, without spaces, ? and #")
+        raise ValueError("must be a path that begins with /, without spaces, ? and #")
+    return found
+
+
+def probe_path(value: object) -> str:
+    """A path that is asked, with a query where wanted."""
+    found = line(value)
+    if not _PROBE_PATH.fullmatch(found):
+        raise ValueError("must be a path that begins with /, without spaces and #")
     return found
 
 
@@ -197,14 +207,14 @@ def origin(value: object) -> str:
     """An origin as browsers send it, or `*`."""
     found = line(value)
     if found != "*" and not _ORIGIN.fullmatch(found):
-        raise ValueError("is an origin such as https://chat.example.org, or *")
+        raise ValueError("must be an origin such as https://chat.example.org, or *")
     return found
 
 
 def number(value: object) -> float:
     """A finite number."""
     if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-        raise ValueError(f"is a number, not {kind_of(value)}")
+        raise ValueError(f"must be a number, not {kind_of(value)}")
     return float(value)
 
 
@@ -212,7 +222,7 @@ def positive(value: object) -> float:
     """A finite number above 0."""
     found = number(value)
     if found <= 0:
-        raise ValueError("is a number above 0")
+        raise ValueError("must be a number above 0")
     return found
 
 
@@ -220,13 +230,13 @@ def body_limit(value: object) -> int:
     """Bytes of one request's body, from 1KiB to 4GiB."""
     size = parse_size(value)
     if not 2**10 <= size <= 2**32:
-        raise ValueError("is a size from 1KiB to 4GiB")
+        raise ValueError("must be a size from 1KiB to 4GiB")
     return size
 
 
-name = matching(_NAME, "is 1 to 63 of a-z, 0-9 and -, and begins and ends with a letter or digit")
-label_key = matching(_LABEL, "is a label's name: letters, digits, and . _ / - inside")
-secret_name = matching(_SECRET, "is a secret's name: letters, digits, and . _ - inside")
+name = matching(_NAME, "must be 1 to 63 of a-z, 0-9 and -, beginning and ending with a letter or digit")
+label_key = matching(_LABEL, "must be a label's name: letters, digits, and . _ / - inside")
+secret_name = matching(_SECRET, "must be a secret's name: letters, digits, and . _ - inside")
 
 Name = Annotated[str, BeforeValidator(name)]
 Line = Annotated[str, BeforeValidator(line)]

@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
-from stoker.specs.fields import MAX_LIST, at, line, mapped, text
-
-MAX_DEPTH = 32
-MAX_DIGITS = 20
+from stoker.specs.fields import at, line, mapped, text
 
 
 def json_object(value: object) -> dict[str, Any]:
@@ -17,26 +13,14 @@ def json_object(value: object) -> dict[str, Any]:
     return {key: entry for key, entry in found.items() if entry is not None}
 
 
-def json_value(value: object, depth: int = 0) -> Any:
-    """The value itself, if it could be written as JSON: text, number, true, false, null, list or mapping."""
-    if depth > MAX_DEPTH:
-        raise ValueError(f"is nested deeper than {MAX_DEPTH}")
+def json_value(value: object) -> Any:
+    """The value itself, if it could be written as JSON. Depth, number and digits were bounded before (root.py)."""
     if isinstance(value, dict):
-        return {at(key, line, key): at(key, lambda entry: json_value(entry, depth + 1), entry) for key, entry in value.items()}
+        return {at(key, line, key): at(key, json_value, entry) for key, entry in value.items()}
     if isinstance(value, list | tuple):
-        if len(value) > 16 * MAX_LIST:
-            raise ValueError(f"has more than {16 * MAX_LIST} entries")
-        return [at(index, lambda entry: json_value(entry, depth + 1), entry) for index, entry in enumerate(value)]
-    return _scalar(value)
-
-
-def _scalar(value: object) -> Any:
-    if value is None or isinstance(value, bool):
-        return value
+        return [at(index, json_value, entry) for index, entry in enumerate(value)]
     if isinstance(value, str):
         return text(value)
-    if isinstance(value, int) and abs(value) < 10**MAX_DIGITS:
-        return int(value)
-    if isinstance(value, float) and math.isfinite(value):
+    if value is None or isinstance(value, bool | int | float):
         return value
-    raise ValueError(f"is no JSON value: text, a number of at most {MAX_DIGITS} digits, true, false, null, a list or a block")
+    raise ValueError("must be text, a number, true, false, null, a list or a block")

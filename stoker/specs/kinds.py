@@ -4,24 +4,29 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import BeforeValidator
+from pydantic import BeforeValidator, PlainSerializer
 
-from stoker.specs.fields import Cpu, GpuShare, Name, Part, Size, positive, whole
+from stoker.resources import parse_cpu, parse_gpus, write_number
+from stoker.specs.fields import Name, Part, Size, positive, whole
 from stoker.specs.parts import Resources
 from stoker.specs.root import Root
 
-Count = Annotated[int, BeforeValidator(whole(0, 1_000_000))]
+MOST = 10_000_000
+
+Count = Annotated[int, BeforeValidator(whole(0, MOST))]
+Cpus = Annotated[int, BeforeValidator(lambda value: parse_cpu(value, MOST)), PlainSerializer(lambda millis: write_number(millis / 1000))]
+Gpus = Annotated[int, BeforeValidator(lambda value: parse_gpus(value, MOST)), PlainSerializer(lambda share: write_number(share / 100))]
 
 
 class Quota(Part):
     """The most that all sessions of a project may hold together; None is no limit."""
 
-    gpu: GpuShare | None = None
-    cpu: Cpu | None = None
+    gpu: Gpus | None = None
+    cpu: Cpus | None = None
     memory: Size | None = None
     sessions: Count | None = None
     pending_sessions: Count | None = None
-    pending_gpu: GpuShare | None = None
+    pending_gpu: Gpus | None = None
 
 
 class ProjectSpec(Root):

@@ -33,6 +33,7 @@ from stoker.specs.fields import (
     number,
     origin,
     positive,
+    probe_path,
     seconds,
     secret_name,
     url_path,
@@ -43,7 +44,6 @@ _VENDOR = re.compile(r"[a-z0-9][a-z0-9_-]{0,30}")
 _METRIC = re.compile(r"[a-z][a-z0-9_]{0,63}(:[A-Za-z_][A-Za-z0-9_:.]{0,127})?")
 
 Cron = Annotated[str, BeforeValidator(cron)]
-UrlPath = Annotated[str, BeforeValidator(url_path)]
 
 
 def seconds_or_never(value: object) -> float:
@@ -77,7 +77,7 @@ class Resources(Part):
     gpu: GpuShare | None = None
     gpu_memory: Size | None = None
     gpu_model: LineOrLines = ()
-    gpu_vendor: Annotated[str, BeforeValidator(matching(_VENDOR, "is a vendor such as nvidia or amd"))] | None = None
+    gpu_vendor: Annotated[str, BeforeValidator(matching(_VENDOR, "must be a vendor such as nvidia or amd"))] | None = None
     shm: Size | None = None
 
     @model_validator(mode="after")
@@ -111,23 +111,27 @@ class Replicas(Part):
         if isinstance(data, Replicas):
             return data
         if not isinstance(data, dict) or not data:
-            raise ValueError(f"is a whole number or {{min: 0, max: 8}}, not {kind_of(data)}")
+            raise ValueError(f"must be a whole number or {{min: 0, max: 8}}, not {kind_of(data)}")
         if "fixed" in data:
             raise Deeper(("fixed",), "is no field; a plain number, as in replicas: 2, is fixed")
         if data.get("max") == 0:
-            raise Deeper(("max",), "is at least 1; write replicas: 0 to stop the service")
+            raise Deeper(("max",), "must be at least 1; write replicas: 0 to stop the service")
         least = data.get("min")
         found = read({**data, "max": max(least, 1)} if data.get("max") is None and isinstance(least, int) else data)
         if found.min > found.max:
             raise Deeper(("min",), f"is {found.min}, more than max, which is {found.max}")
         return found
 
+    def __str__(self) -> str:
+        """As the command line takes it: `2`, `0..8`."""
+        return str(self.min) if self.fixed else f"{self.min}..{self.max}"
+
     @model_serializer
     def _write(self) -> int | dict[str, int]:
         return self.min if self.fixed else {"min": self.min, "max": self.max}
 
 
-_metric = matching(_METRIC, "is a metric such as gpu_util, requests_per_second or engine:waiting")
+_metric = matching(_METRIC, "must be a metric such as gpu_util, requests_per_second or engine:waiting")
 
 
 class Rule(Part):
@@ -156,9 +160,9 @@ class Rule(Part):
     def _one_form(self) -> Rule:
         given = {field for field in self.model_fields_set if getattr(self, field) is not None}
         if not any(needs <= given <= needs | may for needs, may in self.forms):
-            raise ValueError("is {metric, target}, or {metric, comparator, threshold, step}, or {cron, duration, min}")
+            raise ValueError("must be {metric, target}, or {metric, comparator, threshold, step}, or {cron, duration, min}")
         if self.step == 0:
-            raise Deeper(("step",), "is how many replicas to add or, below 0, to take away; 0 does nothing")
+            raise Deeper(("step",), "must be how many replicas to add or, below 0, to take away, not 0")
         return self
 
 
@@ -176,10 +180,10 @@ class JobsWake(Part):
         if isinstance(data, JobsWake):
             return data
         if not isinstance(data, dict):
-            raise ValueError('is now, {waiting: 10} or {cron: "0 20 * * *"}')
+            raise ValueError('must be now, {waiting: 10} or {cron: "0 20 * * *"}')
         found = read(data)
         if (found.waiting is None) == (found.cron is None):
-            raise ValueError('is now, {waiting: 10} or {cron: "0 20 * * *"}, one of them')
+            raise ValueError('must be now, {waiting: 10} or {cron: "0 20 * * *"}, one of them')
         return found
 
     @model_serializer
@@ -207,7 +211,7 @@ class HealthCheckSpec(Part):
     keeps_null: ClassVar[frozenset[str]] = frozenset({"replace_after"})
 
     enable: Flag | None = None
-    path: UrlPath | None = None
+    path: Annotated[str, BeforeValidator(probe_path)] | None = None
     interval: Annotated[float, BeforeValidator(seconds(0.1, 3600)), PlainSerializer(write_number)] | None = None
     max_retries: Annotated[int, BeforeValidator(whole(1, 10_000))] | None = None
     max_wait_time: Annotated[float, BeforeValidator(seconds(0.1, 3600)), PlainSerializer(write_number)] | None = None

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterator
 from typing import Any, Self
 
 from pydantic import ValidationError
 
-from stoker.specs.complaints import Lines, complaint, from_validation
+from stoker.specs.complaints import Lines, Steps, complaint, from_validation
 from stoker.specs.fields import Part
 
 MAX_DEPTH = 32
 MAX_NODES = 20_000
+MAX_DIGITS = 20
 
 
 class Root(Part):
@@ -21,10 +24,8 @@ class Root(Part):
         """The spec of plain JSON values. Raises InvalidSpec, with a line where `lines` (path to line) knows it."""
         lines = lines or {}
         if not isinstance(data, dict):
-            raise complaint((), "is a mapping of fields such as name and model", lines)
-        excess = _excess(data)
-        if excess:
-            raise complaint((), excess, lines)
+            raise complaint((), "must be a mapping of fields such as name and model", lines)
+        _refuse_excess(data, lines)
         try:
             return cls.model_validate(data)
         except ValidationError as error:
@@ -36,20 +37,26 @@ class Root(Part):
         return {field: value for field, value in given.items() if value not in ({}, [])}
 
 
-def _excess(data: object) -> str | None:
-    """Why these values are refused before they are looked at: too deep, or too many. Not recursive, as the input may be."""
-    level, nodes = [data], 0
+def _refuse_excess(data: object, lines: Lines) -> None:
+    """Refuse what is too deep, too much or too long to look at any further. Not recursive, as the input may be."""
+    level: list[tuple[Steps, object]] = [((), data)]
+    nodes = 0
     for _ in range(MAX_DEPTH + 1):
-        if not level:
-            return None
         nodes += len(level)
         if nodes > MAX_NODES:
-            return f"has more than {MAX_NODES} values"
-        level = [child for value in level for child in _children(value)]
-    return f"is nested deeper than {MAX_DEPTH} levels" if level else None
+            raise complaint((), f"has more than {MAX_NODES} values", lines)
+        for steps, value in level:
+            if isinstance(value, int) and abs(value) >= 10**MAX_DIGITS:
+                raise complaint(steps, f"is a number of more than {MAX_DIGITS} digits", lines)
+            if isinstance(value, float) and not math.isfinite(value):
+                raise complaint(steps, "must be a finite number", lines)
+        level = [child for steps, value in level for child in _children(steps, value)]
+    if level:
+        raise complaint((), f"is nested deeper than {MAX_DEPTH} levels", lines)
 
 
-def _children(value: object) -> list[Any]:
+def _children(steps: Steps, value: object) -> Iterator[tuple[Steps, object]]:
     if isinstance(value, dict):
-        return list(value.values())
-    return list(value) if isinstance(value, list | tuple) else []
+        yield from (((*steps, str(key)[:100]), child) for key, child in value.items())
+    if isinstance(value, list | tuple):
+        yield from (((*steps, index), child) for index, child in enumerate(value))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BeforeValidator, Field, model_validator
@@ -55,11 +56,11 @@ def model_reference(value: object) -> str:
     if found.startswith("/"):
         return absolute_path(found)
     if found.startswith("hf:"):
-        if not _HUB.fullmatch(found) or "/../" in found:
-            raise ValueError("is hf:ORG/NAME, with @REVISION and :FILE-GLOB behind it where wanted")
+        if not _HUB.fullmatch(found) or ".." in found:
+            raise ValueError("must be hf:ORG/NAME, with @REVISION and :FILE-GLOB behind it where wanted")
         return found
     if not _STORE_NAME.fullmatch(found):
-        raise ValueError("is a name in the model store, an absolute path, hf:ORG/NAME or demo; a relative path is not known to the nodes")
+        raise ValueError("must be a name in the model store, an absolute path, hf:ORG/NAME or demo; nodes know no relative path")
     return found
 
 
@@ -67,14 +68,14 @@ def variant_word(value: object) -> str:
     """The variant's word with `_` for `-`, other platforms' names mapped to ours."""
     word = line(value).replace("-", "_")
     if not _VARIANT.fullmatch(word):
-        raise ValueError("is a variant's name such as vllm; `stoker variant ls` lists them")
+        raise ValueError("must be a variant's name such as vllm; `stoker variant ls` lists them")
     return _ALIASES.get(word, word)
 
 
 def argv(value: object) -> tuple[str, ...]:
     """A start command as a list; it never passes a shell."""
     if isinstance(value, str):
-        raise ValueError("is a list of words, as in [python, serve.py]; it never passes a shell")
+        raise ValueError("must be a list of words, as in [python, serve.py]; it never passes a shell")
     found: tuple[str, ...] = listed(text, most=1024)(value)
     if not found or not found[0].strip():
         raise ValueError("is empty; its first word is the program")
@@ -85,28 +86,32 @@ def env_value(value: object) -> EnvValue:
     """Text, a number (as text) or {secret: NAME}; true, false and null are refused, since nobody agrees on their text."""
     if value is None or isinstance(value, bool):
         word = "null" if value is None else str(value).lower()
-        raise ValueError(f'is {word}, which is no text; quote it: "{word}"')
+        raise ValueError(f'must be text, not {word}; quote it: "{word}"')
     if isinstance(value, SecretRef):
         return value
     if isinstance(value, dict):
         if set(value) != {"secret"}:
-            raise ValueError("is text, a number or {secret: NAME}")
+            raise ValueError("must be text, a number or {secret: NAME}")
         return SecretRef(secret=at("secret", secret_name, value["secret"]))
     if isinstance(value, int | float):
         return str(value)
     if not isinstance(value, str):
-        raise ValueError(f"is text, a number or {{secret: NAME}}, not {kind_of(value)}")
+        raise ValueError(f"must be text, a number or {{secret: NAME}}, not {kind_of(value)}")
     return text(value)
 
 
 def only_one(value: object) -> int:
     if value != 1 or isinstance(value, bool):
-        raise ValueError("is 1 today: sessions of several containers are not supported yet")
+        raise ValueError("must be 1 today: sessions of several containers are not supported yet")
     return 1
 
 
-_variable = matching(_VARIABLE, "is a variable's name: letters, digits and _, not beginning with a digit")
-_model_names = listed(line, single=True, most=32)
+_variable = matching(_VARIABLE, "must be a variable's name: letters, digits and _, not beginning with a digit")
+
+
+def model_names(value: object) -> tuple[str, ...]:
+    """Names that clients may send as `model`, each once; one alone need not be a list."""
+    return tuple(dict.fromkeys(listed(line, single=True, most=32)(value)))
 
 
 class ServiceSpec(Root):
@@ -117,13 +122,13 @@ class ServiceSpec(Root):
     project: Name = "default"
     labels: Labels = Field(default_factory=dict)
     model: Annotated[str, BeforeValidator(model_reference)]
-    model_name: Annotated[tuple[str, ...], BeforeValidator(_model_names)] = ()
+    model_name: Annotated[tuple[str, ...], BeforeValidator(model_names)] = ()
     variant: Annotated[str, BeforeValidator(variant_word)] = "auto"
     options: Annotated[dict[str, Any], BeforeValidator(json_object)] = Field(default_factory=dict)
     args: Argv = ()
     command: Annotated[tuple[str, ...], BeforeValidator(argv)] | None = None
-    image: Annotated[str, BeforeValidator(matching(_IMAGE, "is an image such as vllm/vllm-openai:v0.33.0"))] | None = None
-    engine: Annotated[str, BeforeValidator(matching(_ENGINE, "is an engine such as vllm or vllm==0.33.0"))] | None = None
+    image: Annotated[str, BeforeValidator(matching(_IMAGE, "must be an image such as vllm/vllm-openai:v0.33.0"))] | None = None
+    engine: Annotated[str, BeforeValidator(matching(_ENGINE, "must be an engine such as vllm or vllm==0.33.0"))] | None = None
     runtime: Literal["docker", "process"] | None = None
     port: Annotated[int, BeforeValidator(whole(1, 65535))] | None = None
     env: Annotated[dict[str, EnvValue], BeforeValidator(mapped(_variable, env_value))] = Field(default_factory=dict)
@@ -158,3 +163,12 @@ class ServiceSpec(Root):
         if not self.replicas.fixed and self.autoscaling.keep_warm > self.replicas.max:
             raise Deeper(("autoscaling", "keep_warm"), f"is more than replicas.max, which is {self.replicas.max}")
         return self
+
+    def scaled(self, replicas: int | Mapping[str, int]) -> ServiceSpec:
+        """This spec with other replicas. Autoscaling is kept through 0 and dropped at a fixed number, where nothing scales.
+
+        Raises InvalidSpec where `replicas` is neither a number from 0 nor {min, max}.
+        """
+        fixed = isinstance(replicas, int) and replicas > 0
+        kept = {field: value for field, value in self.to_json().items() if not (fixed and field == "autoscaling")}
+        return ServiceSpec.from_json({**kept, "replicas": replicas})

@@ -14,10 +14,9 @@ import yaml
 
 from stoker.errors import InvalidSpec
 from stoker.specs.complaints import Steps, path_of
-from stoker.specs.root import MAX_DEPTH, MAX_NODES
+from stoker.specs.root import MAX_DEPTH, MAX_DIGITS, MAX_NODES
 
 MAX_BYTES = 256 * 1024
-MAX_DIGITS = 20
 
 _NULL = re.compile(r"~|null|Null|NULL|")
 _BOOL = re.compile(r"true|True|TRUE|false|False|FALSE")
@@ -44,7 +43,7 @@ def load(text: str | bytes) -> list[Loaded]:
         line = mark.line + 1 if mark else None
         raise _refused(f"is not valid YAML: {error.problem or error.context}", line) from None
     except yaml.reader.ReaderError as error:
-        line = source.count("\n", 0, max(0, error.position)) + 1 if isinstance(error.position, int) else None
+        line = source.encode().count(b"\n", 0, max(0, error.position)) + 1
         raise _refused("contains a character that YAML does not allow", line) from None
     except (yaml.YAMLError, RecursionError, ValueError) as error:
         raise _refused(f"is not valid YAML: {str(error).splitlines()[0][:200] if str(error) else type(error).__name__}", None) from None
@@ -70,29 +69,54 @@ def _decoded(text: str | bytes) -> str:
         raise _refused("is not UTF-8 text", text.count(b"\n", 0, error.start) + 1) from None
 
 
+class _Frame:
+    """An open list or block while events pass: `key` is the index or name of the entry that is being read."""
+
+    def __init__(self, mapping: bool) -> None:
+        self.mapping = mapping
+        self.at_key = False
+        self.key: str | int = -1
+
+    def advance(self, event: yaml.NodeEvent) -> None:
+        """The next node in it is `event`: an entry of a list, or by turns the name and the value of a field."""
+        if isinstance(self.key, int) and not self.mapping:
+            self.key += 1
+            return
+        self.at_key = not self.at_key
+        if self.at_key:
+            self.key = str(getattr(event, "value", "?"))
+
+
 def _check_events(source: str) -> None:
     """Refuse what a document may not contain, before anything is built from it."""
-    depth = nodes = 0
+    frames: list[_Frame] = []
+    nodes = 0
     for event in yaml.parse(source, Loader=yaml.CSafeLoader):
         line = event.start_mark.line + 1 if event.start_mark else None
-        if isinstance(event, yaml.AliasEvent):
-            raise _refused(f"has an alias (*{str(event.anchor)[:40]}), and aliases are refused; write the value out", line)
         if isinstance(event, yaml.NodeEvent):
             nodes += 1
-            _check_node(event, line)
-        depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
-        if depth > MAX_DEPTH:
-            raise _refused(f"is nested deeper than {MAX_DEPTH} levels", line)
-        if nodes > MAX_NODES:
-            raise _refused(f"has more than {MAX_NODES} values", line)
+            if frames:
+                frames[-1].advance(event)
+            steps = tuple(frame.key for frame in frames if not frame.at_key or frame is not frames[-1])
+            _check_node(event, line, steps)
+            if nodes > MAX_NODES:
+                raise _refused(f"has more than {MAX_NODES} values", line)
+        if isinstance(event, yaml.CollectionStartEvent):
+            frames.append(_Frame(isinstance(event, yaml.MappingStartEvent)))
+            if len(frames) > MAX_DEPTH:
+                raise _refused(f"is nested deeper than {MAX_DEPTH} levels", line)
+        elif isinstance(event, yaml.CollectionEndEvent):
+            frames.pop()
 
 
-def _check_node(event: yaml.NodeEvent, line: int | None) -> None:
+def _check_node(event: yaml.NodeEvent, line: int | None, steps: Steps) -> None:
+    if isinstance(event, yaml.AliasEvent):
+        raise _refused(f"has an alias (*{str(event.anchor)[:40]}), and aliases are refused; write the value out", line, steps)
     if event.anchor:
-        raise _refused(f"has an anchor (&{event.anchor[:40]}), and anchors are refused", line)
+        raise _refused(f"has an anchor (&{event.anchor[:40]}), and anchors are refused", line, steps)
     tag = getattr(event, "tag", None)
     if tag is not None:
-        raise _refused(f"has a tag ({tag[:40]}), and tags are refused", line)
+        raise _refused(f"has a tag ({tag[:40]}), and tags are refused", line, steps)
 
 
 def _document(root: yaml.Node) -> Loaded:
