@@ -27,7 +27,9 @@ def program(launch: Launch, name: str) -> str:
 
 
 def flags(**values: object) -> tuple[str, ...]:
-    """`--max-model-len 8192` for max_model_len=8192; True is the bare flag, None and False are left out, tuples repeat the value."""
+    """`--max-model-len 8192` for max_model_len=8192; True is the bare flag, None and False are left out, a tuple gives all its
+    values. A value that begins with - stays behind an = so that it cannot be read as a flag.
+    """
     words: list[str] = []
     for name, value in values.items():
         if value is None or value is False:
@@ -36,5 +38,6 @@ def flags(**values: object) -> tuple[str, ...]:
         if isinstance(value, tuple | list):
             words += [str(one) for one in value]
         elif value is not True:
-            words.append(f"{value:g}" if isinstance(value, float) else str(value))
+            text = f"{value:g}" if isinstance(value, float) else str(value)
+            words[-1:] = [f"{words[-1]}={text}"] if text.startswith("-") else [words[-1], text]
     return tuple(words)

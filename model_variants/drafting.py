@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 from pydantic import BaseModel
 
-from model_variants.base import Launch, Site, Variant
+from model_variants.base import Launch, Site, Unsuitable, Variant
 from model_variants.facts import ModelFacts
 from model_variants.memory import Demand
 from model_variants.runtime_choice import choose_runtime
@@ -88,6 +88,8 @@ def model_names(spec: ServiceSpec, definition_name: str | None = None) -> tuple[
         names = (given,)
     else:
         names = (definition_name,) if definition_name else ()
+    if any(name.startswith("-") for name in names):
+        raise Unsuitable("model_unsupported", "a model_name cannot begin with -: engines would read it as an option")
     return tuple(dict.fromkeys((*names, spec.name)))
 
 

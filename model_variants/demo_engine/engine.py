@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import random
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 
 from model_variants.demo_engine.gate import Gate
 from model_variants.demo_engine.generating import Step, generate, logprobs_of
@@ -40,7 +40,7 @@ class Engine:
             self._ballast.append(bytearray(b"x") * (1 << 20))
             await asyncio.sleep(0)
 
-    async def run(self, job: Job) -> AsyncIterator[tuple[int, Step]]:
+    async def run(self, job: Job) -> AsyncGenerator[tuple[int, Step], None]:
         """(choice, step) in the order of time, choices taking turns. Waits for a place first. Closing it stops the work."""
         loop = asyncio.get_running_loop()
         arrived = loop.time()
@@ -67,7 +67,7 @@ class Engine:
                 self.metrics.finished[finish] += 1
                 self.metrics.whole.observe(loop.time() - arrived)
 
-    async def _turns(self, job: Job) -> AsyncIterator[tuple[int, Step]]:
+    async def _turns(self, job: Job) -> AsyncGenerator[tuple[int, Step], None]:
         sampling = job.sampling
         prompts = [prompt for prompt in job.prompts for _ in range(sampling.n)]
         runs = {at: generate(self.model, prompt, sampling, at % sampling.n) for at, prompt in enumerate(prompts) if sampling.max_tokens}

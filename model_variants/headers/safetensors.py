@@ -20,12 +20,12 @@ class _Tensor(msgspec.Struct):
     data_offsets: tuple[int, int]
 
 
-class _Metadata(msgspec.Struct):
+class _Metadata(msgspec.Struct, frozen=True):
     total_size: int | float = 0
     total_parameters: int | float = 0
 
 
-class _Index(msgspec.Struct):
+class _Index(msgspec.Struct, frozen=True):
     metadata: _Metadata = _Metadata()
 
 
