@@ -15,6 +15,7 @@ StokerError                     500 internal_error
 ├── Conflict                    409 conflict
 │   ├── ModelNameTaken          409 model_name_taken
 │   └── VersionConflict         412 version_conflict
+├── IdempotencyKeyReused        422 idempotency_key_reused
 ├── TooMany                     429 rate_limit_exceeded
 │   └── QueueFull               429 queue_full
 ├── EngineFailed                502 engine_failed
@@ -109,6 +110,10 @@ class ModelNameTaken(Conflict):
 
 class VersionConflict(Conflict):
     status, code = 412, "version_conflict"
+
+
+class IdempotencyKeyReused(StokerError):
+    status, code = 422, "idempotency_key_reused"
 
 
 class TooMany(StokerError):

@@ -37,13 +37,13 @@ KEEP_EVENTS = 30 * 86_400
 """Seconds that the events of an object outlive its last one."""
 
 SLICE = 200
-SCRIPTS = ("commit", "lead", "resign", "drained", "ring")
+SCRIPTS = ("commit", "lead", "resign", "drained", "ring", "job_accept", "job_claim", "job_move", "job_renew", "job_sweep")
 DENIED = (AuthenticationError, AuthorizationError, NoPermissionError)
 _UNREACHABLE = (ConnectionError, TimeoutError, OSError)
 _PASSING = re.compile(r"\b(LOADING|READONLY|NOREPLICAS|MASTERDOWN|MISCONF|OOM|BUSY|CLUSTERDOWN|UNBLOCKED|TRYAGAIN)\b")
 """What a server says that is not fit to be used now but may be later. Old servers wrap it into a script's error."""
 
-_PASSING_CLASSES = {OutOfMemoryError: "OOM", ReadOnlyError: "READONLY"}
+_PASSING_CLASSES: Mapping[type[RedisError], str] = {OutOfMemoryError: "OOM", ReadOnlyError: "READONLY"}
 """redis-py takes the word off the message where it has a class for it."""
 
 

@@ -9,6 +9,7 @@ from stoker.store.checks import SCHEMA, refuse_unsafe
 from stoker.store.connection import Connection, address, connect
 from stoker.store.database import DENIED, Database
 from stoker.store.events import Events
+from stoker.store.jobs import Jobs
 from stoker.store.keys import Keys
 from stoker.store.leadership import Leadership
 from stoker.store.mirror import KINDS, Mirror
@@ -33,6 +34,7 @@ class Store:
         self.tokens = Tokens(database)
         self.leadership = Leadership(database)
         self.events = Events(database)
+        self.jobs = Jobs(database)
 
     @classmethod
     async def open(cls, url: str, cluster: str) -> Store:

@@ -113,5 +113,5 @@ def test_one_of_each_dies_and_the_service_serves(fleet: Fleet) -> None:
     after = {s["id"] for s in second.sessions() if s["service"] == "twin" and s["status"] == "READY"}
     assert after == {s["id"] for s in sessions}, "a restarted worker adopts what runs"
     for node in second.nodes():
-        second.drain_node(node["name"])
+        second.drain(node["name"])
     eventually(lambda: not [s for s in second.sessions() if s["status"] in ("READY", "STARTING", "DRAINING")], 60)
