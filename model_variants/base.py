@@ -61,6 +61,7 @@ class FirstAnswer(msgspec.Struct, frozen=True):
 
 class LaunchPlan(msgspec.Struct, frozen=True, kw_only=True):
     """How to start, probe and stop one session. `argv` never passes a shell. `env` holds only what the variant adds.
+    In a container `argv` replaces entrypoint and command of the image; where `keep_entrypoint`, only its command (empty: not even that).
 
     `stop_signals` are sent in turn, each followed by `stop_grace` seconds at most, then SIGKILL to the process group.
     `loading_status` is what the health path answers while weights load (counts as alive, not as ready).
@@ -68,6 +69,7 @@ class LaunchPlan(msgspec.Struct, frozen=True, kw_only=True):
 
     argv: tuple[str, ...]
     env: dict[str, str] = {}
+    keep_entrypoint: bool = False
     cwd: str | None = None
     health: HealthCheck = HealthCheck()
     loading_status: int | None = None

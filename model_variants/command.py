@@ -34,7 +34,11 @@ class Command:
         return draft(self, spec, facts, site, traits, options=read_options(self.name, NoOptions, spec.options))
 
     def launch(self, launch: Launch) -> LaunchPlan:
-        """An empty argv is the image's own command."""
+        """Without a command of the spec's own it is the image's, with the spec's args for it."""
         return LaunchPlan(
-            argv=start_command(launch, ()), health=launch.resolution.health, metrics_path=None, clean_exits=(0, -15, 143), stop_grace=30.0
+            argv=start_command(launch, ()),
+            keep_entrypoint=not launch.spec.command,
+            health=launch.resolution.health,
+            clean_exits=(0, -15, 143),
+            metrics_path=None,
         )

@@ -25,8 +25,8 @@ class TransformersOptions(Options):
     device: str | None = Field(None, pattern=r"^[a-z]+(:\d+)?$", description="cpu, cuda, auto; default: auto with GPUs, else cpu")
     dtype: str | None = Field(None, pattern=r"^(auto|bfloat16|float16|float32)$", description="default: the model's own")
     continuous_batching: bool = Field(False, description="answer requests together instead of one after the other")
-    attn_implementation: str | None = Field(None, pattern=r"^[\w|/.-]+$")
-    trust_remote_code: bool = False
+    attn_implementation: str | None = Field(None, pattern=r"^\w[\w|/.-]*$", description="such as sdpa or flash_attention_2")
+    trust_remote_code: bool = Field(False, description="run Python files of the model folder: only for models that you trust")
 
 
 class Transformers:
