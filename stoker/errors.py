@@ -5,6 +5,7 @@ StokerError                     500 internal_error
 │   ├── MethodNotAllowed        405 invalid_request          the path exists, with other methods
 │   ├── InvalidSpec             400 invalid_spec             `param` is the field's path
 │   ├── ModelRequired           400 model_required
+│   ├── WebhookRefused          400 webhook_refused
 │   └── BodyTooLarge            413 body_too_large
 ├── Unauthenticated             401 invalid_api_key
 │   └── TokenExpired            401 token_expired
@@ -66,6 +67,10 @@ class InvalidSpec(InvalidRequest):
 
 class ModelRequired(InvalidRequest):
     code = "model_required"
+
+
+class WebhookRefused(InvalidRequest):
+    code = "webhook_refused"
 
 
 class BodyTooLarge(InvalidRequest):
