@@ -1,0 +1,160 @@
+"""Logs of a service: the lines of its sessions, fetched from the workers that have them and merged by time."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable
+from contextlib import aclosing
+
+from starlette.responses import Response, StreamingResponse
+
+from router.admin.call import Call
+from router.admin.worker_logs import Wish, WorkerLogs
+from stoker.records import SessionRecord
+from stoker.states import TERMINAL
+
+SESSIONS_LIMIT = 64
+"""Sessions whose logs are read for one call."""
+
+_LINES_LIMIT = 100_000
+_QUEUE = 1_000
+_LOOK_SECONDS = 0.5
+
+
+async def service(call: Call) -> Response:
+    """Lines `SESSION TIME TEXT`. `?tail=N` lines at most, `?since=SECONDS`, `?follow=true`, `?session=ID`, `?previous=true`."""
+    record, wish, follow = call.service(), _wish(call), call.flag("follow")
+    only = call.session(call.text("session") or "").id if call.text("session") else None
+    chosen = choose(_sessions(call, record.name), only=only, previous=call.flag("previous"))
+    logs = WorkerLogs(call.context.http, call.context.mirror.nodes, call.context.cluster_key)
+    if not follow:
+        return _text(merged(logs, chosen, wish))
+    return _text(followed(logs, call, record.name, chosen, wish, only))
+
+
+async def session(call: Call) -> Response:
+    """The same for one session."""
+    record, wish = call.session(call.part("id")), _wish(call)
+    logs = WorkerLogs(call.context.http, call.context.mirror.nodes, call.context.cluster_key)
+    if not call.flag("follow"):
+        return _text(merged(logs, [record], wish))
+    return _text(followed(logs, call, record.service, [record], wish, record.id))
+
+
+def choose(sessions: Iterable[SessionRecord], *, only: str | None, previous: bool) -> list[SessionRecord]:
+    """The sessions to read, oldest first.
+
+    1. Named: that one.
+    2. `previous`: the last one that is over.
+    3. Those that live.
+    4. None lives: the last one that is over, since it tells why.
+    """
+    placed = sorted((s for s in sessions if s.node is not None), key=lambda s: (s.created_at, s.id))
+    over = [s for s in placed if s.status in TERMINAL]
+    if only is not None:  # (1)
+        return [s for s in placed if s.id == only]
+    if previous:  # (2)
+        return over[-1:]
+    return [s for s in placed if s.status not in TERMINAL][-SESSIONS_LIMIT:] or over[-1:]  # (3), (4)
+
+
+async def merged(logs: WorkerLogs, sessions: list[SessionRecord], wish: Wish) -> AsyncGenerator[str, None]:
+    """All lines in the order of their times; the last `tail` of all, where that is given."""
+    lines = _in_order([logs.lines(session, wish) for session in sessions])
+    if wish.tail is None:
+        async for line in lines:
+            yield line
+        return
+    kept: deque[str] = deque(maxlen=wish.tail)
+    async for line in lines:
+        kept.append(line)
+    for line in kept:
+        yield line
+
+
+async def followed(
+    logs: WorkerLogs, call: Call, name: str, first: list[SessionRecord], wish: Wish, only: str | None
+) -> AsyncGenerator[str, None]:
+    """Lines as they come, of these sessions and of those that are placed later, until the client leaves.
+
+    With `only`, until that session is over. A slow reader slows the workers down: QUEUE lines wait here.
+    """
+    queue: asyncio.Queue[str | None] = asyncio.Queue(_QUEUE)
+    async with asyncio.TaskGroup() as group:
+        watcher = group.create_task(_watch(logs, call, name, first, wish, only, queue))
+        try:
+            while (line := await queue.get()) is not None:
+                yield line
+        finally:
+            watcher.cancel()
+
+
+async def _watch(
+    logs: WorkerLogs, call: Call, name: str, first: list[SessionRecord], wish: Wish, only: str | None, queue: asyncio.Queue[str | None]
+) -> None:
+    """One reader per session; what comes after the first look is read from its beginning."""
+    started = {session.id for session in _sessions(call, name)} - {session.id for session in first}
+    started -= {s.id for s in _sessions(call, name) if s.node is None}
+    waiting, later = list(first), Wish(tail=None, since=None)
+    async with asyncio.TaskGroup() as group:
+        readers: list[asyncio.Task[None]] = []
+        while True:
+            for session in waiting[:SESSIONS_LIMIT]:
+                started.add(session.id)
+                readers.append(group.create_task(_read(logs, session, wish, queue)))
+            readers = [reader for reader in readers if not reader.done()]
+            if only is not None and not readers:
+                break
+            wish = later
+            await asyncio.sleep(_LOOK_SECONDS)
+            fresh = [s for s in _sessions(call, name) if s.node is not None and s.id not in started and only is None]
+            waiting = fresh[: SESSIONS_LIMIT - len(readers)]
+    await queue.put(None)
+
+
+async def _read(logs: WorkerLogs, session: SessionRecord, wish: Wish, queue: asyncio.Queue[str | None]) -> None:
+    async with aclosing(logs.lines(session, wish, follow=True)) as lines:
+        async for line in lines:
+            await queue.put(line)
+
+
+async def _in_order(streams: list[AsyncIterator[str]]) -> AsyncIterator[str]:
+    """Each stream is in order already; the earliest head goes out first. At most _LINES_LIMIT lines."""
+    heads: list[tuple[str, str, int]] = []
+    for index, stream in enumerate(streams):
+        async for line in stream:
+            heads.append((_time(line), line, index))
+            break
+    for _ in range(_LINES_LIMIT):
+        if not heads:
+            return
+        head = min(heads, key=lambda entry: entry[0])
+        heads.remove(head)
+        yield head[1]
+        async for line in streams[head[2]]:
+            heads.append((_time(line), line, head[2]))
+            break
+
+
+def _time(line: str) -> str:
+    """RFC 3339 in UTC sorts as text."""
+    return line.split(" ", 2)[1] if line.count(" ") else ""
+
+
+def _sessions(call: Call, name: str) -> list[SessionRecord]:
+    return [s for s in call.context.mirror.sessions.values() if s.service == name and call.sees(s.project, s.service)]
+
+
+def _wish(call: Call) -> Wish:
+    tail, since = call.number("tail", 0, _LINES_LIMIT), call.number("since", 0, 1e11)
+    return Wish(tail=None if tail is None else int(tail), since=since)
+
+
+def _text(lines: AsyncGenerator[str, None]) -> Response:
+    async def encoded() -> AsyncIterator[bytes]:
+        async with aclosing(lines) as opened:
+            async for line in opened:
+                yield line.encode("utf-8", "replace") + b"\n"
+
+    return StreamingResponse(encoded(), media_type="text/plain", headers={"cache-control": "no-store"})
