@@ -26,6 +26,7 @@ from arq import ArqRedis
 from arq.worker import Worker, func
 from redis.exceptions import ConnectionError, ReadOnlyError, TimeoutError
 
+from stoker.store.database import ANSWER_SECONDS
 from stoker.store.store import Store
 
 log = logging.getLogger(__name__)
@@ -110,11 +111,12 @@ class BellWorker(Worker):
         try:
             while True:
                 try:
-                    await self._poll_iteration()
+                    await self._poll()
                     failures = 0
                     await self._listen()
                 except _AWAY as error:
                     log.warning("the doorbell's queue cannot be read (%s); trying again", type(error).__name__)
+                    await self.close()
                     await asyncio.sleep(_PAUSES[min(failures, len(_PAUSES) - 1)] * random.uniform(0.7, 1.3))
                     failures += 1
         finally:
@@ -127,12 +129,19 @@ class BellWorker(Worker):
             task.cancel()
         await asyncio.gather(*running, return_exceptions=True)
         self.tasks.clear()
+        # arq counts a job before it asks the store for it, and forgets to count back when that fails: it would end deaf.
+        self.job_counter = 0
+        self.sem = asyncio.BoundedSemaphore(self.max_jobs + 1)
+
+    async def _poll(self) -> None:
+        async with asyncio.timeout(ANSWER_SECONDS):
+            await self._poll_iteration()
 
     async def _listen(self) -> None:
         async with self.pool.pubsub() as channel:
             await channel.subscribe(self._bell_keys.bell())
             while True:
-                await self._poll_iteration()
+                await self._poll()
                 message = await channel.get_message(ignore_subscribe_messages=False, timeout=POLL_SECONDS)
                 while message is not None:
                     message = await channel.get_message(ignore_subscribe_messages=False, timeout=0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import hmac
 import os
@@ -18,22 +19,28 @@ def read_key(path: Path, *, create: bool) -> bytes:
     try:
         if create and not path.exists():
             path.parent.mkdir(parents=True, exist_ok=True)
-            fresh = path.with_name(f".{path.name}.{os.getpid()}")
-            fresh.write_bytes(b"")
-            fresh.chmod(0o600)
-            fresh.write_text(secrets.token_hex(_BYTES))
-            try:
-                os.link(fresh, path)
-            except FileExistsError:
-                pass
-            finally:
-                fresh.unlink()
+            _create(path)
         key = path.read_bytes().strip()
     except OSError as error:
         raise ConfigurationError(f"the cluster's key {path} cannot be read: {error.strerror}") from error
     if len(key) < _BYTES:
         raise ConfigurationError(f"the cluster's key {path} is too short: {_BYTES} bytes at least")
     return key
+
+
+def _create(path: Path) -> None:
+    """Written whole and on the disk before it has its name; of several makers at once, the first wins."""
+    fresh = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}")
+    fd = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    try:
+        with os.fdopen(fd, "w") as file:
+            file.write(secrets.token_hex(_BYTES))
+            file.flush()
+            os.fsync(file.fileno())
+        with contextlib.suppress(FileExistsError):
+            os.link(fresh, path)
+    finally:
+        fresh.unlink()
 
 
 def session_key(cluster_key: bytes, session: str) -> str:

@@ -21,6 +21,7 @@ def watch(on_end: Callable[[], None]) -> None:
     def ended() -> None:
         if os.read(fd, 1) == b"":
             loop.remove_reader(fd)
+            os.close(fd)
             on_end()
 
     loop.add_reader(fd, ended)

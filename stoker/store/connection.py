@@ -17,7 +17,7 @@ CONNECTIONS = 64
 _POOL_SECONDS = 10
 _SENTINEL_PORT = 26_379
 _OURS = ("decode_responses", "protocol", "encoding", "max_connections", "timeout")
-_TIMEOUTS: dict[str, Any] = {"socket_connect_timeout": 5.0, "socket_timeout": 15.0, "health_check_interval": 15}
+_TIMEOUTS: dict[str, Any] = {"socket_connect_timeout": 5.0, "health_check_interval": 15}
 
 
 class Connection(NamedTuple):
@@ -92,7 +92,7 @@ def _by_sentinel(parts: SplitResult) -> Connection:
         raise ConfigurationError("STOKER_REDIS_URL names no master: redis+sentinel://HOST,HOST/NAME")
     words = {key: values[-1] for key, values in parse_qs(parts.query).items()}
     own = {"username": words.get("sentinel_username"), "password": words.get("sentinel_password")}
-    sentinel = Sentinel(hosts(parts), sentinel_kwargs={**_TIMEOUTS, **own, "socket_timeout": 2.0})  # type: ignore[no-untyped-call]
+    sentinel = Sentinel(hosts(parts), sentinel_kwargs={**_TIMEOUTS, **own, "socket_connect_timeout": 2.0})  # type: ignore[no-untyped-call]
     client: aioredis.Redis = sentinel.master_for(
         name,
         username=unquote(parts.username) if parts.username else None,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import re
 from collections.abc import Awaitable, Callable, Iterable, Mapping
@@ -35,6 +36,10 @@ FEED_LENGTH = 16_384
 KEEP_REVISIONS = 20
 KEEP_EVENTS = 30 * 86_400
 """Seconds that the events of an object outlive its last one."""
+
+ANSWER_SECONDS = 15.0
+"""How long a call may take, connecting included. Not redis-py's `socket_timeout`: with that, on Python 3.11, a cancelled
+task goes on as if nothing had happened (it sends inside asyncio.wait_for)."""
 
 SLICE = 200
 SCRIPTS = ("commit", "lead", "resign", "drained", "ring", "job_accept", "job_claim", "job_move", "job_renew", "job_sweep")
@@ -83,7 +88,8 @@ class Database:
     async def ask(self, call: Callable[[], Awaitable[Any]]) -> Any:
         """Run one Redis call. No error of Redis comes out of it: the cause of a StoreUnavailable is for the log."""
         try:
-            return await call()
+            async with asyncio.timeout(ANSWER_SECONDS):
+                return await call()
         except DENIED as error:
             raise StoreUnavailable("the store refuses this user or password; see the password in STOKER_REDIS_URL") from error
         except _UNREACHABLE as error:

@@ -99,7 +99,8 @@ class EmbeddedServer:
         process = self._process
         while process.returncode is None:
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(process.wait(), _LOG_CHECK_SECONDS)
+                async with asyncio.timeout(_LOG_CHECK_SECONDS):
+                    await process.wait()
             self._rotate_log()
         return process.returncode
 
@@ -113,7 +114,8 @@ class EmbeddedServer:
                 with contextlib.suppress(ProcessLookupError):
                     process.send_signal(word)
                 with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(process.wait(), STOP_SECONDS)
+                    async with asyncio.timeout(STOP_SECONDS):
+                        await process.wait()
         if self._owner is not None:
             if self._socket.parent != self._folder:
                 with contextlib.suppress(OSError):
