@@ -73,12 +73,16 @@ class Resolution(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Assignment(msgspec.Struct, frozen=True, kw_only=True):
-    """What a node is told to run: complete, so that the worker needs nothing else. Secrets are references only."""
+    """What a node is told to run: complete, so that the worker needs nothing else. Secrets are references only.
+
+    `boot_id` is the node's when the session was placed: after another boot nothing of the session is left there.
+    """
 
     revision: int
     resolution: Resolution
     spec: dict[str, Any]
     gpus: tuple[DeviceShare, ...] = ()
+    boot_id: str = ""
 
 
 class SessionRecord(msgspec.Struct, frozen=True, kw_only=True):
@@ -113,7 +117,8 @@ class SessionRecord(msgspec.Struct, frozen=True, kw_only=True):
 
 class Backoff(msgspec.Struct, frozen=True, kw_only=True):
     """How a service's starts have failed. `failures` in a row without READY; `exits` are the times of the recent ones
-    after READY; no start before `not_before`; `gave_up` is crash_loop; `excluded` nodes by two failures in a row there.
+    after READY; no start before `not_before`; `gave_up` is crash_loop. Nodes by failures in a row there (two exclude one),
+    and nodes that refused a session, by the time until which they are not asked again.
     """
 
     failures: int = 0
@@ -121,6 +126,7 @@ class Backoff(msgspec.Struct, frozen=True, kw_only=True):
     not_before: float = 0.0
     gave_up: bool = False
     node_failures: dict[str, int] = {}
+    avoid: dict[str, float] = {}
     last: Reason | None = None
 
 

@@ -65,6 +65,12 @@ class Sessions:
         changes = {"reason": reason, "drain_until": until}
         return await self._lead(session, _S.DRAINING, epoch, changes, reason.code, reason.message, stamp=("draining_at",))
 
+    async def hasten(self, session: SessionRecord, reason: Reason, until: float, *, epoch: int) -> Written:
+        """DRAINING stays, with an earlier end: somebody asked for it at once."""
+        guard = [Guard("status", (_S.DRAINING,))]
+        event = self._event(session.id, session.service, reason.code, reason.message, "scheduler")
+        return await self._db.commit("session", session.id, {"drain_until": until}, expect=guard, epoch=epoch, event=event)
+
     async def lose(self, session: SessionRecord, reason: Reason, *, epoch: int) -> Written:
         """Any placed → LOST: the node is silent; nothing it holds is sold."""
         return await self._lead(session, _S.LOST, epoch, {"reason": reason}, reason.code, reason.message)

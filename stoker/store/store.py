@@ -67,6 +67,10 @@ class Store:
         """The store's clock in seconds."""
         return await self.database.time()
 
+    async def version(self) -> int:
+        """The feed's version now: a mirror that has reached it has seen every write before this call."""
+        return int(await self.database.ask(lambda: self.database.client.get(self.database.keys.feed_version())) or 0)
+
     async def id(self) -> str:
         """Which data set this is."""
         value = await self.database.ask(lambda: self.database.client.get(self.database.keys.store_id()))
