@@ -22,6 +22,8 @@ _LOOKED_AT = 1024
 _ON_SUBJECT = 20.0
 _SUBJECTS = 24
 _FLOOR = 0.01
+_RARE = 4
+_AT_A_START = 0.001
 
 Level = tuple[dict[int, float], float, float]
 """Weights of what follows a context, their sum, and the part of the probability that is handed down."""
@@ -64,7 +66,7 @@ class LanguageModel:
         scores: dict[int, float] = {}
         for id in set(prompt[-512:]):
             places = self._places.get(id, ())
-            if id == END or not places or len(places) > len(self._text) / 100:
+            if id == END or not places or len(places) > max(_RARE, len(self._text) // 100):
                 continue
             rarity = math.log(len(self._text) / len(places))
             for paragraph in {self._paragraph[at] for at in places}:
@@ -74,7 +76,10 @@ class LanguageModel:
         return Subject({paragraph: _ON_SUBJECT * (score / top) ** 3 for paragraph, score in best})
 
     def levels(self, context: list[int], subject: Subject) -> list[Level]:
-        """What followed the last 1, 2, … ORDER tokens of `context`, as long as that was seen."""
+        """What followed the last 1, 2, … ORDER tokens of `context`, as long as that was seen.
+
+        Behind the end of a paragraph hardly anything is handed down: what begins an answer should be the beginning of something.
+        """
         found: list[Level] = []
         places: list[int] | array[int] = self._places.get(context[-1], array("I")) if context else array("I")
         text = self._text
@@ -84,7 +89,8 @@ class LanguageModel:
                 places = [at for at in places if at >= back and text[at - back] == wanted]
             if not places:
                 break
-            found.append(self._followers(places, subject))
+            weights, total, handed_down = self._followers(places, subject)
+            found.append((weights, total, handed_down if context[-1] != END else _AT_A_START))
             if depth == len(context):
                 break
         return found
