@@ -113,12 +113,12 @@ def format_size(size: int) -> str:
 
 def format_gpu(share: int) -> str:
     """`1`, `0.25`, `2`: the number a user would write."""
-    return f"{share / WHOLE_GPU:g}"
+    return str(write_number(share / WHOLE_GPU))
 
 
 def format_cpu(millis: int) -> str:
     """`4`, `0.5`: the number of cores a user would write."""
-    return f"{millis / 1000:g}"
+    return str(write_number(millis / 1000))
 
 
 def write_size(size: int) -> str | int:

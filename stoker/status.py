@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from stoker.records import Reason, ServiceRecord, SessionRecord
+from stoker.records import HealthCheck, Reason, ServiceRecord, SessionRecord
 from stoker.states import COMING, ServiceStatus, SessionStatus
+
+_STOPPED = "replicas is 0; start it with: stoker service scale {name} 1"
 
 
 class Summary(NamedTuple):
@@ -20,55 +22,79 @@ class Summary(NamedTuple):
 
 def least(service: ServiceRecord) -> int:
     """The fewest replicas its spec allows; a plain number is both least and most."""
+    return _bounds(service)[0]
+
+
+def most(service: ServiceRecord) -> int:
+    """The most replicas its spec allows."""
+    return _bounds(service)[1]
+
+
+def _bounds(service: ServiceRecord) -> tuple[int, int]:
     replicas = service.spec.get("replicas", 1)
-    return int(replicas.get("min", 0) if isinstance(replicas, dict) else replicas)
+    if not isinstance(replicas, dict):
+        return replicas, replicas
+    low = replicas.get("min", 1)
+    return low, replicas.get("max", max(low, 1))
 
 
 def is_stopped(service: ServiceRecord) -> bool:
     """`replicas: 0`: nothing wakes it. (`{min: 0}` sleeps and wakes.)"""
-    replicas = service.spec.get("replicas", 1)
-    return bool((replicas.get("max", 1) if isinstance(replicas, dict) else replicas) == 0)
+    return most(service) == 0
 
 
-def summarise(service: ServiceRecord, sessions: Iterable[SessionRecord], now: float, start_timeout: float = 1800.0) -> Summary:
-    """The first that fits:
+def summarise(service: ServiceRecord, sessions: Iterable[SessionRecord], now: float, start_timeout: float | None = None) -> Summary:
+    """The status of a service. `start_timeout` in seconds; None takes it from the service's resolution. The first that fits:
 
-    1. STOPPING: deleted, sessions left.
-    2. STOPPED: replicas 0.
-    3. UNHEALTHY: none ready and the starts were given up (crash_loop).
-    4. IDLE: min 0, none wanted, none live.
-    5. HEALTHY: as many ready as wanted, or at least max(1, min) while the rest start within their start time.
-    6. DEGRADED: some ready.
-    7. PROVISIONING: none ready; one starts or waits for room.
+    1. STOPPING: deleted, sessions left
+    2. STOPPED: replicas 0
+    3. UNHEALTHY: none ready, and the starts were given up (crash_loop)
+    4. IDLE: min 0, none wanted, none ready and none coming; a request wakes it
+    5. HEALTHY: as many ready as wanted, or at least max(1, min) while the rest start within their start time
+    6. DEGRADED: some ready
+    7. PROVISIONING: none ready; one starts or waits for room
     """
     mine = [s for s in sessions if s.service == service.name]
     ready = sum(s.status is SessionStatus.READY and s.wish is None for s in mine)
     coming = [s for s in mine if s.status in COMING]
-    wanted = service.wanted
+    wanted = min(max(service.wanted, least(service)), most(service))
     reason = _reason(service, coming)
-    if service.deleted_at is not None:
+    if service.deleted_at is not None:  # 1
         return Summary(ServiceStatus.STOPPING, ready, 0, Reason("stopped_by_user", "the service was deleted"))
-    if is_stopped(service):
-        return Summary(ServiceStatus.STOPPED, ready, 0, Reason("stopped_by_user", "replicas is 0"))
-    if service.backoff.gave_up and ready == 0:
+    if is_stopped(service):  # 2
+        return Summary(ServiceStatus.STOPPED, ready, 0, Reason("stopped_by_user", _STOPPED.format(name=service.name)))
+    if service.backoff.gave_up and ready == 0:  # 3
         return Summary(ServiceStatus.UNHEALTHY, ready, wanted, reason)
-    if least(service) == 0 and wanted == 0 and not coming and ready == 0:
+    if wanted == 0 and not coming and ready == 0:  # 4
         return Summary(ServiceStatus.IDLE, 0, 0, None)
-    late = any(now - s.created_at > start_timeout for s in coming)
-    growing = len(coming) + ready >= wanted and not late and service.backoff.failures == 0 and not any(s.reason for s in coming)
-    if ready and (ready >= wanted or (ready >= max(1, least(service)) and growing)):
+    grows = len(coming) + ready >= wanted and _all_well(service, coming, now, start_timeout)
+    if ready and (ready >= wanted or (ready >= max(1, least(service)) and grows)):  # 5
         return Summary(ServiceStatus.HEALTHY, ready, wanted, None)
-    if ready:
+    if ready:  # 6
         return Summary(ServiceStatus.DEGRADED, ready, wanted, reason)
-    return Summary(ServiceStatus.PROVISIONING, 0, max(wanted, least(service)), reason)
+    return Summary(ServiceStatus.PROVISIONING, 0, max(wanted, 1), reason)  # 7
+
+
+def _all_well(service: ServiceRecord, coming: list[SessionRecord], now: float, start_timeout: float | None) -> bool:
+    """Whether those that are coming do so without trouble and within their start time."""
+    if start_timeout is None:
+        start_timeout = service.resolved.health.start_timeout if service.resolved else HealthCheck().start_timeout
+    late = any(now - (s.placed_at or s.created_at) > start_timeout for s in coming)
+    return not late and service.backoff.failures == 0 and not any(s.reason for s in coming)
 
 
 def _reason(service: ServiceRecord, coming: list[SessionRecord]) -> Reason | None:
-    if service.backoff.gave_up:
-        last = service.backoff.last
-        detail = f"; last: {last.message}" if last else ""
-        return Reason("crash_loop", f"{service.backoff.failures} starts in a row failed{detail}")
+    """What keeps it from being as wanted: given up, the service's own reason, a waiting session's, the last failure."""
+    backoff = service.backoff
+    if backoff.gave_up:
+        count = (
+            f"{backoff.failures} starts in a row failed"
+            if backoff.failures
+            else f"it ended unasked {len(backoff.exits)} times in 10 minutes"
+        )
+        last = f" (the last: {backoff.last.message})" if backoff.last else ""
+        return Reason("crash_loop", f"{count}{last}; change the spec, or try again with: stoker service restart {service.name}")
     if service.reason is not None:
         return service.reason
     waiting = [s.reason for s in coming if s.reason is not None]
-    return waiting[0] if waiting else service.backoff.last if service.backoff.failures else None
+    return waiting[0] if waiting else backoff.last if backoff.failures else None

@@ -56,6 +56,7 @@ def _json_value(text: str | bytes) -> Any:
     if len(text) > MAX_BYTES:
         raise InvalidSpec(f"the document is larger than {MAX_BYTES // 1024} KiB")
     try:
+        text = text.decode() if isinstance(text, bytes) else text
         return json.loads(text, object_pairs_hook=_without_duplicates, parse_constant=_refuse_constant, parse_int=_bounded_int)
     except UnicodeDecodeError:
         raise InvalidSpec("the document is not UTF-8 text") from None

@@ -13,7 +13,7 @@ from typing import Annotated, Any, ClassVar
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, PlainSerializer, model_validator
 
-from stoker.resources import parse_cpu, parse_duration, parse_gpu, parse_size, write_number, write_size
+from stoker.resources import MAX_DURATION, parse_cpu, parse_duration, parse_gpu, parse_size, write_number, write_size
 
 MAX_TEXT = 4096
 MAX_LIST = 256
@@ -103,13 +103,13 @@ def whole(least: int, most: int) -> Callable[[object], int]:
     return check
 
 
-def seconds(least: float, most: float = 366 * 86400.0) -> Callable[[object], float]:
+def seconds(least: float, most: float = MAX_DURATION) -> Callable[[object], float]:
     """A check for a duration in a closed range of seconds."""
 
     def check(value: object) -> float:
         found = parse_duration(value)
         if not least <= found <= most:
-            raise ValueError(f"must be a duration from {least:g} to {most:g} seconds")
+            raise ValueError(f"must be from {least:g} seconds to {f'{most:g}' if most < MAX_DURATION else 'a year'}")
         return found
 
     return check

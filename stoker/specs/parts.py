@@ -51,8 +51,8 @@ def seconds_or_never(value: object) -> float:
     return math.inf if value is None or value == math.inf else seconds(1)(value)
 
 
-def write_or_null(value: float) -> int | float | None:
-    return None if value == math.inf else write_number(value)
+def write_or_null(value: float | None) -> int | float | None:
+    return None if value is None or value == math.inf else write_number(value)
 
 
 class SecretRef(Part):
@@ -217,7 +217,7 @@ class HealthCheckSpec(Part):
     max_wait_time: Annotated[float, BeforeValidator(seconds(0.1, 3600)), PlainSerializer(write_number)] | None = None
     expected_status_code: Annotated[int, BeforeValidator(whole(100, 599))] | None = None
     start_timeout: Annotated[float, BeforeValidator(seconds(1)), PlainSerializer(write_number)] | None = None
-    replace_after: Annotated[float, BeforeValidator(seconds_or_never), PlainSerializer(write_or_null)] | None = None
+    replace_after: Annotated[float | None, BeforeValidator(seconds_or_never), PlainSerializer(write_or_null)] = None
 
     def over(self, default: HealthCheck) -> HealthCheck:
         """`default` with what the user said on top."""
