@@ -64,11 +64,8 @@ class Access:
         return principal
 
     def recognise(self, headers: Headers) -> Principal | None:
-        """The same, where no token is needed: None without a valid one."""
-        try:
-            return self.authenticate(headers)
-        except Unauthenticated:
-            return None
+        """The same, where no token is needed: None without any. A wrong one is refused all the same."""
+        return None if _credential(headers) is None else self.authenticate(headers)
 
     def token_changed(self, kind: str, id: str, record: object) -> None:
         """A listener of the mirror: what is remembered about a changed token is forgotten."""

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import Field, SecretStr
-from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
+from pydantic import BeforeValidator, Field, SecretStr
+from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
 
 from stoker.store.address import embedded_url
 
@@ -18,6 +19,28 @@ def default_data_dir() -> Path:
         return Path("/var/lib/stoker")
     home = os.environ.get("XDG_DATA_HOME")
     return (Path(home) if home else Path.home() / ".local" / "share") / "stoker"
+
+
+def listed(value: object) -> object:
+    """A list as an environment variable gives it: `a,b,c`, or JSON."""
+    if not isinstance(value, str):
+        return value
+    if value.lstrip().startswith("["):
+        return json.loads(value)
+    return [part.strip() for part in value.split(",") if part.strip()]
+
+
+def paired(value: object) -> object:
+    """A mapping as an environment variable gives it: `a=b,c=d`, or JSON."""
+    if not isinstance(value, str):
+        return value
+    if value.lstrip().startswith("{"):
+        return json.loads(value)
+    pairs = [part.partition("=") for part in value.split(",") if part.strip()]
+    return {name.strip(): text.strip() for name, _, text in pairs}
+
+
+Listed, Paired = BeforeValidator(listed), BeforeValidator(paired)
 
 
 class Settings(BaseSettings):
@@ -33,16 +56,16 @@ class Settings(BaseSettings):
     cluster: str = Field("main", pattern=r"^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$")
     admin_token: SecretStr | None = None
     model_store: Path | None = Field(None, description="directory of model folders; default DATA_DIR/models")
-    allowed_roots: tuple[Path, ...] = ()
-    deployer_may: tuple[str, ...] = ()
+    allowed_roots: Annotated[tuple[Path, ...], NoDecode, Listed] = ()
+    deployer_may: Annotated[tuple[str, ...], NoDecode, Listed] = ()
     domain: str | None = None
     public_url: str | None = None
-    trusted_proxies: tuple[str, ...] = ()
-    admin_allow: tuple[str, ...] = ()
+    trusted_proxies: Annotated[tuple[str, ...], NoDecode, Listed] = ()
+    admin_allow: Annotated[tuple[str, ...], NoDecode, Listed] = ()
     secret_key_file: Path | None = None
     node_name: str | None = None
     node_address: str = "127.0.0.1"
-    node_labels: dict[str, str] = {}
+    node_labels: Annotated[dict[str, str], NoDecode, Paired] = {}
     port_range: str = Field("20000-29999", pattern=r"^\d{4,5}-\d{4,5}$")
     resource_group: str = "default"
     join_token: SecretStr | None = None
@@ -53,7 +76,9 @@ class Settings(BaseSettings):
     host: str = "127.0.0.1"
     port: int = Field(8080, ge=0, le=65535)
     mock_gpus: str | None = Field(None, description="COUNTxMODEL-MEMORY[,…]: devices for planning and tests")
-    engine_path: tuple[Path, ...] = Field((), description="environments (venv or conda prefixes) to look for engines in, before PATH")
+    engine_path: Annotated[tuple[Path, ...], NoDecode, Listed] = Field(
+        (), description="venvs or conda prefixes to look for engines in, before PATH"
+    )
     local_admin: bool = Field(False, description="set by `up`: the admin's specs may name any path that this user may read")
     fast_path: bool = Field(True, description="the uvicorn protocol driver for plain proxied requests")
 
@@ -62,6 +87,7 @@ class Settings(BaseSettings):
     node_silent_seconds: float = 6.0
     node_lost_seconds: float = 15.0
     scheduler_tick_seconds: float = 1.0
+    router_grace_seconds: float = Field(10.0, ge=0, le=3600, description="for requests under way when a router ends")
     ended_sessions_kept: int = 20
     log_file_limit: int = Field(16 * 2**20, description="bytes of one log file of a session before it is rotated")
     log_files_kept: int = 2
