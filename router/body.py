@@ -89,6 +89,11 @@ class Body:
             return False
 
 
+def chunk(data: bytes) -> bytes:
+    """A piece of a chunked body; nothing for nothing, which would be its end."""
+    return b"%x\r\n%b\r\n" % (len(data), data) if data else b""
+
+
 class _Stream(msgspec.Struct):
     stream: Any = None
 

@@ -63,3 +63,14 @@ def progress_comment(phase: str | None, position: int, eta_seconds: float | None
     """What a held stream is told while it waits."""
     eta = round(eta_seconds, 1) if eta_seconds is not None else None
     return b": " + msgspec.json.encode({"phase": phase, "position": position, "eta_seconds": eta}) + b"\n\n"
+
+
+def is_event_stream(headers: list[tuple[bytes, bytes]]) -> bool:
+    """Whether these are the headers of a stream that events can be added to: not of a compressed one."""
+    kind = encoding = b""
+    for name, value in headers:
+        if name == b"content-type":
+            kind = value[:17].lower()
+        elif name == b"content-encoding":
+            encoding = value.lower()
+    return kind == b"text/event-stream" and encoding in (b"", b"identity")

@@ -126,7 +126,7 @@ async def backend(script: Script = answer_json) -> AsyncIterator[Backend]:
     made = Backend()
     made.script = script
     server = await asyncio.start_server(made.serve, "127.0.0.1", 0)
-    made.address = "127.0.0.1:%d" % server.sockets[0].getsockname()[1]
+    made.address = f"127.0.0.1:{server.sockets[0].getsockname()[1]}"
     try:
         yield made
     finally:
