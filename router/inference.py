@@ -27,7 +27,7 @@ class AsgiClient:
 
     def __init__(self) -> None:
         self.exchange: Exchange | None = None
-        self._out: deque[Message | None] = deque()
+        self._out: deque[Message | None] = deque()  # bounded by BUFFER_LIMIT: beyond it the engine is not read
         self._news = asyncio.Event()
         self._may_read = asyncio.Event()
         self._may_read.set()

@@ -16,7 +16,7 @@ class Gate:
     def __init__(self, limit: int, queue: int) -> None:
         self._limit = limit
         self._queue = queue
-        self._waiting: deque[asyncio.Future[None]] = deque()
+        self._waiting: deque[asyncio.Future[None]] = deque()  # bounded by `queue`
         self.running = 0
 
     @property

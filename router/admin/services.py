@@ -16,7 +16,7 @@ from stoker.errors import InvalidRequest, InvalidSpec, NotFound, VersionConflict
 from stoker.records import ServiceRecord
 from stoker.specs import ServiceSpec, parse_documents
 
-__all__ = ["BODY_LIMIT", "delete", "index", "put", "show"]
+__all__ = ["BODY_LIMIT", "applied", "delete", "endpoint", "index", "put", "show", "view"]
 
 
 async def index(call: Call) -> Response:
@@ -115,6 +115,3 @@ def _expected(call: Call) -> int | None:
 
 def _etag(version: int) -> dict[str, str]:
     return {"etag": f'"{version}"'}
-
-
-__all__ += ["applied", "endpoint", "view"]

@@ -226,7 +226,7 @@ class Pool:
         self._host = host
         self._port = port
         self._now = now
-        self._idle: deque[Connection] = deque()
+        self._idle: deque[Connection] = deque()  # bounded by the most requests under way at once
         self._dialing: set[asyncio.Task[None]] = set()
         self._closed = False
 
