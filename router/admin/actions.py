@@ -36,7 +36,7 @@ class Rollback(Words, frozen=True):
 async def scale(call: Call) -> Response:
     """Another number of replicas, or another range; no session restarts for it."""
     record, wanted = call.service(), (await call.read(Scale)).replicas
-    return await _store(call, {**record.spec, "replicas": wanted})
+    return await _store(call, ServiceSpec.from_json(record.spec).scaled(wanted).to_json())
 
 
 async def restart(call: Call) -> Response:

@@ -40,13 +40,10 @@ NOT_YET: Mapping[str, str] = {
     "autoscaling.keep_warm": "no spare sessions are kept yet",
     "autoscaling.rules": "scaling rules are not followed yet",
     "autoscaling.jobs_wake": "there are no jobs yet",
-    "placement.spread": "replicas go where there is room, without regard to each other",
     "routing.affinity": "requests are not tied to a session yet",
     "routing.hedge": "a slow request is not tried twice yet",
     "routing.continue_streams": "a broken stream is not continued yet",
     "routing.cors_origins": "no CORS headers are sent yet",
-    "rollout.max_surge": "a new revision replaces sessions in a fixed manner",
-    "rollout.max_unavailable": "a new revision replaces sessions in a fixed manner",
     "model_access": "only containers mount the model, and the docker runtime comes later",
 }
 """Fields that are accepted and do nothing in this version, and why. Whoever makes one work takes it out."""

@@ -14,6 +14,9 @@ from stoker.specs.fields import Deeper
 _PREDICATES = frozenset({"must", "is", "has", "contains", "works"})
 """Sentences that begin so are said of the field; others are sentences of their own, behind a colon."""
 
+_RANKS = {"extra_forbidden": 0, "missing": 2}
+"""Which of several failures is told; the others have 1."""
+
 Steps = tuple[str | int, ...]
 Lines = Mapping[Steps, int]
 
@@ -45,32 +48,33 @@ def complaint(steps: Steps, sentence: str, lines: Lines) -> InvalidSpec:
 
 def from_validation(error: ValidationError, model: type[BaseModel], lines: Lines) -> InvalidSpec:
     """The most useful of the failures: unknown fields first, since a misspelt one also makes another one missing."""
-    found = [_read(detail, model) for detail in error.errors(include_url=False, include_input=True)]
-    _, steps, sentence = min(found, key=lambda each: (each[0], line_of(each[1], lines) or 0))
+    details = error.errors(include_url=False, include_input=False)
+    first = min(details, key=lambda detail: (_RANKS.get(detail["type"], 1), line_of(tuple(detail["loc"]), lines) or 0))
+    steps, sentence = _read(first, model)
     return complaint(steps, sentence, lines)
 
 
-def _read(detail: Any, model: type[BaseModel]) -> tuple[int, Steps, str]:
-    """(rank, path, sentence) of one of pydantic's failures."""
+def _read(detail: Any, model: type[BaseModel]) -> tuple[Steps, str]:
+    """(path, sentence) of one of pydantic's failures."""
     steps: Steps = tuple(detail["loc"])
     context = detail.get("ctx", {})
     cause = context.get("error")
     match detail["type"]:
         case "extra_forbidden":
-            return 0, steps, _unknown(steps, model)
+            return steps, _unknown(steps, model)
         case "missing":
-            return 2, steps, "is missing"
+            return steps, "is missing"
         case "value_error" if isinstance(cause, Deeper):
-            return 1, (*steps, *cause.path), str(cause)
+            return (*steps, *cause.path), str(cause)
         case "value_error":
-            return 1, steps, str(cause)
+            return steps, str(cause)
         case "literal_error":
-            return 1, steps, f"must be one of {context['expected']}".replace("'", "").replace(" or ", ", ")
+            return steps, f"must be one of {context['expected']}".replace("'", "").replace(" or ", ", ")
         case "too_long":
-            return 1, steps, f"has more than {context['max_length']} entries"
+            return steps, f"has more than {context['max_length']} entries"
         case "tuple_type" | "list_type":
-            return 1, steps, "must be a list, as in [one, two]"
-    return 1, steps, f"is wrong: {detail['msg'][:1].lower()}{detail['msg'][1:]}"
+            return steps, "must be a list, as in [one, two]"
+    return steps, f"is wrong: {detail['msg'][:1].lower()}{detail['msg'][1:]}"
 
 
 def _unknown(steps: Steps, model: type[BaseModel]) -> str:
