@@ -15,6 +15,7 @@ is queued, running or kept.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import logging
 import random
@@ -23,10 +24,10 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from arq import ArqRedis
-from arq.worker import Worker, func
-from redis.exceptions import ConnectionError, ReadOnlyError, TimeoutError
+from arq.constants import in_progress_key_prefix
+from arq.worker import Retry, Worker, func
 
-from stoker.store.database import ANSWER_SECONDS
+from stoker.errors import StoreUnavailable
 from stoker.store.store import Store
 
 log = logging.getLogger(__name__)
@@ -40,7 +41,6 @@ MARK_MS = 5_000
 _AT_ONCE = 10
 _READ_LIMIT = 5_000
 _EXPIRES_MS = 86_400_000
-_AWAY = (ConnectionError, TimeoutError, ReadOnlyError, OSError)
 _PAUSES = (0.05, 0.1, 0.2, 0.5, 1.0)
 
 
@@ -86,10 +86,14 @@ class BellWorker(Worker):
 
     def __init__(self, store: Store, answer: Callable[[str], Awaitable[None]]) -> None:
         async def plan(ctx: dict[Any, Any], *args: Any, **kwargs: Any) -> None:
-            await store.services.clear_dirty()
-            await answer(*args)
+            try:
+                await store.services.clear_dirty()
+                await answer(*args)
+            except StoreUnavailable as error:
+                raise Retry(defer=0.2) from error
 
         self._bell_keys = store.database.keys
+        self._ask = store.database.ask
         super().__init__(
             functions=[func(plan, name=FUNCTION, keep_result=0, max_tries=50)],
             redis_pool=_client(store),
@@ -111,11 +115,11 @@ class BellWorker(Worker):
         try:
             while True:
                 try:
-                    await self._poll()
+                    await self._ask(self._free)
                     failures = 0
                     await self._listen()
-                except _AWAY as error:
-                    log.warning("the doorbell's queue cannot be read (%s); trying again", type(error).__name__)
+                except StoreUnavailable as error:
+                    log.warning("the doorbell cannot be heard; trying again: %s", error.__cause__ or error)
                     await self.close()
                     await asyncio.sleep(_PAUSES[min(failures, len(_PAUSES) - 1)] * random.uniform(0.7, 1.3))
                     failures += 1
@@ -133,15 +137,22 @@ class BellWorker(Worker):
         self.job_counter = 0
         self.sem = asyncio.BoundedSemaphore(self.max_jobs + 1)
 
-    async def _poll(self) -> None:
-        async with asyncio.timeout(ANSWER_SECONDS):
-            await self._poll_iteration()
+    async def finish_job(self, *args: Any, **kwargs: Any) -> None:
+        """Tick a job off. Where the store is away by now it stays queued and is answered once more, which does no harm."""
+        with contextlib.suppress(StoreUnavailable):
+            await self._ask(lambda: super(BellWorker, self).finish_job(*args, **kwargs))
 
     async def _listen(self) -> None:
         async with self.pool.pubsub() as channel:
-            await channel.subscribe(self._bell_keys.bell())
+            await self._ask(lambda: channel.subscribe(self._bell_keys.bell()))
             while True:
-                await self._poll()
-                message = await channel.get_message(ignore_subscribe_messages=False, timeout=POLL_SECONDS)
+                await self._ask(self._poll_iteration)
+                message = await self._ask(lambda: channel.get_message(timeout=POLL_SECONDS))
                 while message is not None:
-                    message = await channel.get_message(ignore_subscribe_messages=False, timeout=0)
+                    message = await self._ask(lambda: channel.get_message(timeout=0))
+
+    async def _free(self) -> None:
+        """Take over what a worker that was killed, or cut off, had begun; arq would wait job_timeout + 10 seconds."""
+        ids = await self.pool.zrange(self.queue_name, 0, _READ_LIMIT)
+        if ids:
+            await self.pool.delete(*(in_progress_key_prefix + id.decode() for id in ids))

@@ -29,6 +29,8 @@ class Finding(NamedTuple):
 async def inspect(database: Database) -> list[Finding]:
     """Everything about the server behind `database` that is unsafe, errors first. Raises StoreUnavailable."""
     info = await database.ask(database.client.info)
+    if int(info.get("cluster_enabled", 0)):  # it answers nothing else before it has its slots
+        return _kind(info)
     schema = int(await database.ask(lambda: database.client.get(database.keys.schema())) or SCHEMA)
     found = [*_kind(info), *_schema(schema), *_memory(info), *_durability(info, await _fsync(database))]
     return sorted(found, key=lambda finding: finding.level)
@@ -51,7 +53,7 @@ def _kind(info: Mapping[str, Any]) -> list[Finding]:
     version = tuple(int(part) for part in text.split(".")[:2] if part.isdigit())
     if "valkey_version" not in info and version < LEAST_VERSION:
         found.append(Finding("error", f"it is Redis {text}; use Redis 6.2 or newer, or Valkey"))
-    if info.get("redis_mode") == "cluster":
+    if int(info.get("cluster_enabled", 0)):
         found.append(Finding("error", "it is a Redis Cluster; use a single server, or a master with replicas under Sentinel"))
     if info.get("role") == "slave":
         found.append(Finding("error", "it is a replica, which takes no writes; name its master, or use redis+sentinel://HOST,HOST/NAME"))

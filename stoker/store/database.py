@@ -20,6 +20,7 @@ from redis.exceptions import (
     ReadOnlyError,
     RedisError,
     TimeoutError,
+    WatchError,
 )
 
 from stoker.errors import Conflict, ModelNameTaken, NotFound, Refused, StaleLeader, StokerError, StoreUnavailable
@@ -43,13 +44,20 @@ task goes on as if nothing had happened (it sends inside asyncio.wait_for)."""
 
 SLICE = 200
 SCRIPTS = ("commit", "lead", "resign", "drained", "ring", "job_accept", "job_claim", "job_move", "job_renew", "job_sweep")
-DENIED = (AuthenticationError, AuthorizationError, NoPermissionError)
-_UNREACHABLE = (ConnectionError, TimeoutError, OSError)
+_DENIED = (AuthenticationError, AuthorizationError, NoPermissionError)
+_NO_ENTRY = re.compile(r"Authentication required|WRONGPASS|NOAUTH|invalid username-password")
+_UNREACHABLE = (ConnectionError, TimeoutError, WatchError, OSError)
+"""redis-py says WatchError when the connection goes while a key is watched; a lost race arq handles itself."""
+
 _PASSING = re.compile(r"\b(LOADING|READONLY|NOREPLICAS|MASTERDOWN|MISCONF|OOM|BUSY|CLUSTERDOWN|UNBLOCKED|TRYAGAIN)\b")
 """What a server says that is not fit to be used now but may be later. Old servers wrap it into a script's error."""
 
 _PASSING_CLASSES: Mapping[type[RedisError], str] = {OutOfMemoryError: "OOM", ReadOnlyError: "READONLY"}
 """redis-py takes the word off the message where it has a class for it."""
+
+
+class StoreDenied(StoreUnavailable):
+    """The server wants another password: a sentence at the start, an outage later."""
 
 
 class Written(NamedTuple):
@@ -90,9 +98,9 @@ class Database:
         try:
             async with asyncio.timeout(ANSWER_SECONDS):
                 return await call()
-        except DENIED as error:
-            raise StoreUnavailable("the store refuses this user or password; see the password in STOKER_REDIS_URL") from error
-        except _UNREACHABLE as error:
+        except (*_UNREACHABLE, *_DENIED) as error:
+            if isinstance(error, _DENIED) or _NO_ENTRY.search(str(error)):
+                raise StoreDenied("the store refuses this user or password; see the password in STOKER_REDIS_URL") from error
             raise StoreUnavailable("the store does not answer; try again in a moment", retry_after=2) from error
         except RedisError as error:
             word = _passing(error)

@@ -7,7 +7,7 @@ import secrets
 from stoker.errors import ConfigurationError, StoreUnavailable
 from stoker.store.checks import SCHEMA, refuse_unsafe
 from stoker.store.connection import Connection, address, connect
-from stoker.store.database import DENIED, Database
+from stoker.store.database import Database, StoreDenied
 from stoker.store.events import Events
 from stoker.store.jobs import Jobs
 from stoker.store.keys import Keys
@@ -48,10 +48,11 @@ class Store:
         try:
             await refuse_unsafe(store.database)
             await store._begin()
+        except StoreDenied as error:
+            await store.close()
+            raise ConfigurationError(f"the store at {address(url)} refuses this user or password; see STOKER_REDIS_URL") from error
         except StoreUnavailable as error:
             await store.close()
-            if isinstance(error.__cause__, DENIED):
-                raise ConfigurationError(f"the store at {address(url)} refuses this user or password; see STOKER_REDIS_URL") from error
             raise StoreUnavailable(f"no store answers at {address(url)}: {error.__cause__}") from error
         except BaseException:
             await store.close()

@@ -182,3 +182,18 @@ async def test_weights_stay_within_their_bounds(store: Store) -> None:
             await store.sessions.weigh(session, weight, "me")
     found = await store.sessions.get("x-1")
     assert found is not None and found.weight == 0
+
+
+async def test_only_a_draining_session_is_hastened(store: Store) -> None:
+    epoch = (await store.leadership.claim("a", 60)).epoch
+    for status in S:
+        session = await seed_session(store, status, id=f"x-{status}")
+        if status is S.DRAINING:
+            await store.sessions.hasten(session, WHY, 5.0, epoch=epoch)
+        else:
+            with pytest.raises(Refused):
+                await store.sessions.hasten(session, WHY, 5.0, epoch=epoch)
+    found = await store.sessions.get("x-DRAINING")
+    assert found is not None and found.drain_until == 5.0
+    with pytest.raises(StaleLeader):
+        await store.sessions.hasten(found, WHY, 4.0, epoch=epoch + 1)

@@ -258,6 +258,7 @@ VERB_CALLS = {
     "sessions.keep_pending": (session_record(), Reason("a", "b")),
     "sessions.withdraw": (session_record(), Reason("a", "b")),
     "sessions.drain": (session_record(), Reason("a", "b"), 1.0),
+    "sessions.hasten": (session_record(), Reason("a", "b"), 1.0),
     "sessions.lose": (session_record(), Reason("a", "b")),
     "sessions.recover": (session_record(),),
     "sessions.write_off": (session_record(), Reason("a", "b")),
