@@ -1,0 +1,36 @@
+"""`serve` starts the platform where none runs."""
+
+from __future__ import annotations
+
+import sys
+import time
+
+from stoker.cli.reach import Reach
+from stoker.cli.tables import write
+from stoker.cli.up import launch
+from stoker.cli.up.command import options
+from stoker.errors import ConfigurationError
+
+COMING_SECONDS = 60.0
+_POLL_SECONDS = 0.05
+
+
+def ensure_platform(reach: Reach) -> None:
+    """Nothing to do for a router elsewhere. Raises ConfigurationError with the reason why the local one does not start."""
+    if not reach.is_local:
+        return
+    if launch.running(reach.data) is None:
+        began = time.monotonic()
+        made = options(reach)
+        write(f"starting the platform (data in {reach.data.path}) …")
+        sys.stdout.flush()
+        found = launch.detached(made)
+        write(f"  platform   {time.monotonic() - began:5.1f} s   {found['url']}; `stoker down` stops it")
+        return
+    deadline = time.monotonic() + COMING_SECONDS  # another one is starting it just now
+    while launch.read_up(reach.data) is None:
+        if launch.running(reach.data) is None:
+            raise ConfigurationError("the platform that was starting has ended; type `stoker up` to see why")
+        if time.monotonic() > deadline:
+            raise ConfigurationError(f"the platform is not ready after {COMING_SECONDS:g} s; see {reach.data.logs / 'up.log'}")
+        time.sleep(_POLL_SECONDS)

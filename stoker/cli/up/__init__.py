@@ -1,0 +1,1 @@
+"""`stoker up`: one small process that keeps a store, a router, a scheduler and workers running on this machine."""
