@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from stoker.errors import InvalidSpec
-from stoker.specs.complaints import Steps, path_of
+from stoker.specs.complaints import Steps, path_of, printable
 from stoker.specs.fields import Part
 from stoker.specs.parts import JobsWake, Replicas
 from stoker.specs.service import ServiceSpec
@@ -34,9 +34,11 @@ def _given(path: str) -> _Test:
     return test
 
 
+_NO_MAXIMUM = "replicas.max has no effect yet: the number of sessions does not follow the load, only to zero and back"
+
 NOT_YET: Mapping[str, str] = {
     "preemptible": "nothing is preempted yet",
-    "autoscaling.target_concurrency": "the number of sessions does not follow the load yet, only to zero and back",
+    "autoscaling.target_concurrency": "the number of sessions does not follow the load, only to zero and back",
     "autoscaling.keep_warm": "no spare sessions are kept yet",
     "autoscaling.rules": "scaling rules are not followed yet",
     "autoscaling.jobs_wake": "there are no jobs yet",
@@ -57,6 +59,11 @@ def without_effect(spec: ServiceSpec) -> list[str]:
 
 def _beside_another() -> Iterator[tuple[_Test, str]]:
     """What contradicts another field of the same spec."""
+    yield lambda s: not s.replicas.fixed and s.replicas.max > max(1, s.replicas.min), _NO_MAXIMUM
+    yield (
+        lambda s: s.autoscaling.idle_seconds is None,
+        "autoscaling.idle_seconds null has no effect yet: nothing asks for room, so it never sleeps",
+    )
     yield lambda s: s.runtime == "docker", "runtime docker is not there yet: this version starts processes only"
     yield lambda s: s.runtime != "docker" and bool(s.mounts), "mounts have no effect: a process sees the node's own paths"
     yield lambda s: s.runtime != "docker" and s.egress is not None, "egress has no effect: only a container can be cut off from the outside"
@@ -114,7 +121,7 @@ def _shown(value: object) -> str:
     """A JSON value as a user would write it, cut to a length that fits a terminal."""
     if isinstance(value, dict) and set(value) == {"secret"}:
         return f"secret:{value['secret']}"
-    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    text = printable(value if isinstance(value, str) else json.dumps(value, ensure_ascii=False))
     return text if len(text) <= MAX_SHOWN else text[:MAX_SHOWN] + "…"
 
 

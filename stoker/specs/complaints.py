@@ -21,11 +21,17 @@ Steps = tuple[str | int, ...]
 Lines = Mapping[Steps, int]
 
 
+def printable(text: str) -> str:
+    """The text with everything escaped that could move a cursor or break a line."""
+    return "".join(sign if sign.isprintable() else ascii(sign)[1:-1] for sign in text)
+
+
 def path_of(steps: Steps) -> str:
     """`resources.gpu`, `env.FOO`, `mounts[0].source`."""
     path = ""
     for step in steps:
-        path += f"[{step}]" if isinstance(step, int) else f".{step}" if path else str(step)
+        path += f"[{step}]" if isinstance(step, int) else f".{step}" if path else step
+    path = printable(path)
     return path if len(path) <= 200 else path[:200] + "…"
 
 
@@ -43,7 +49,7 @@ def complaint(steps: Steps, sentence: str, lines: Lines) -> InvalidSpec:
     place = f"line {line}: " if line is not None else ""
     subject = path or "the document"
     joint = " " if sentence.split(" ", 1)[0] in _PREDICATES else ": "
-    return InvalidSpec(f"{place}{subject}{joint}{sentence}", param=path or None, line=line)
+    return InvalidSpec(f"{place}{subject}{joint}{printable(sentence)}", param=path or None, line=line)
 
 
 def from_validation(error: ValidationError, model: type[BaseModel], lines: Lines) -> InvalidSpec:

@@ -6,7 +6,7 @@ import json
 from typing import Any, NamedTuple
 
 from stoker.errors import InvalidSpec
-from stoker.specs.complaints import Lines, complaint
+from stoker.specs.complaints import Lines, complaint, printable
 from stoker.specs.kinds import PresetSpec, ProjectSpec, ResourceGroupSpec
 from stoker.specs.root import MAX_DIGITS
 from stoker.specs.service import ServiceSpec
@@ -98,7 +98,7 @@ def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for key, value in pairs:
         if key in found:
-            raise ValueError(f"{key[:40]} is given twice")
+            raise ValueError(f"{printable(key[:40])} is given twice")
         found[key] = value
     return found
 

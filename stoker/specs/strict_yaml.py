@@ -13,10 +13,11 @@ from typing import Any, NamedTuple
 import yaml
 
 from stoker.errors import InvalidSpec
-from stoker.specs.complaints import Steps, path_of
+from stoker.specs.complaints import Steps, path_of, printable
 from stoker.specs.root import MAX_DEPTH, MAX_DIGITS, MAX_NODES
 
 MAX_BYTES = 256 * 1024
+MAX_FLOAT = 40
 
 _NULL = re.compile(r"~|null|Null|NULL|")
 _BOOL = re.compile(r"true|True|TRUE|false|False|FALSE")
@@ -52,7 +53,7 @@ def load(text: str | bytes) -> list[Loaded]:
 
 def _refused(sentence: str, line: int | None, steps: Steps = ()) -> InvalidSpec:
     place = f"line {line}: " if line is not None else ""
-    return InvalidSpec(f"{place}{path_of(steps) or 'the document'} {sentence}", param=path_of(steps) or None, line=line)
+    return InvalidSpec(f"{place}{path_of(steps) or 'the document'} {printable(sentence)}", param=path_of(steps) or None, line=line)
 
 
 def _decoded(text: str | bytes) -> str:
@@ -170,7 +171,7 @@ def _scalar(text: str, steps: Steps, line: int) -> Any:
         return text
     if len(steps) == 2 and steps[0] == "env":
         return text
-    if len(text) > MAX_DIGITS:
+    if len(text) > (MAX_DIGITS if _INT.fullmatch(text) else MAX_FLOAT):
         raise _refused(f"is a number of more than {MAX_DIGITS} digits; quote it if it is text", line, steps)
     if _INT.fullmatch(text):
         return int(text, 0) if text[:2] in ("0o", "0x") else int(text)

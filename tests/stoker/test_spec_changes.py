@@ -30,6 +30,7 @@ def spec(**fields: Any) -> ServiceSpec:
         ({"replicas": 2}, {"replicas": RANGE}, ["replicas: 2 -> 0..8"]),
         ({"env": {"A": "b"}}, {"env": {"A": "c", "B": "d"}}, ["env.A: b -> c", "env.B: none -> d"]),
         ({"env": {"A": "b"}}, {}, ["env.A: b -> none"]),
+        ({}, {"env": {"A": "b\nc"}}, ["env.A: none -> b\\nc"]),
         ({"env": {"A": "b"}}, {"env": {"A": {"secret": "s"}}}, ["env.A: b -> secret:s"]),
         ({"args": ["--a"]}, {"args": ["--a", "--b"]}, ['args: ["--a"] -> ["--a", "--b"]']),
         ({}, {"open_to_public": True}, ["open_to_public: false -> true"]),
@@ -95,11 +96,13 @@ def test_what_cannot_change(field: str) -> None:
 
 
 def test_a_plain_service_has_no_field_without_effect() -> None:
-    assert without_effect(spec(replicas=RANGE, priority=3, env={"A": "b"}, resources={"gpu": 1}, autoscaling={"idle_seconds": 5})) == []
+    assert (
+        without_effect(spec(replicas={"min": 0}, priority=3, env={"A": "b"}, resources={"gpu": 1}, autoscaling={"idle_seconds": 5})) == []
+    )
 
 
 def test_what_is_not_there_yet_is_named() -> None:
-    found = without_effect(spec(replicas=RANGE, autoscaling={"keep_warm": 2, "jobs_wake": {"waiting": 5}}, preemptible=True))
+    found = without_effect(spec(replicas={"min": 2}, autoscaling={"keep_warm": 2, "jobs_wake": {"waiting": 5}}, preemptible=True))
     assert [sentence.split(" has no effect")[0] for sentence in found] == ["preemptible", "autoscaling.keep_warm", "autoscaling.jobs_wake"]
 
 

@@ -225,7 +225,9 @@ services = st.fixed_dictionaries(
         "model_name": st.lists(texts, max_size=3) | texts,
         "variant": st.sampled_from(["auto", "cmd", "vllm", "modular-max"]),
         "options": st.dictionaries(st.text("abc", min_size=1, max_size=3), json_values, max_size=3),
-        "env": st.dictionaries(st.text("ABC", min_size=1, max_size=3), texts | st.integers() | st.just({"secret": "s"}), max_size=3),
+        "env": st.dictionaries(
+            st.text("ABC", min_size=1, max_size=3), texts | st.integers(-(10**9), 10**9) | st.just({"secret": "s"}), max_size=3
+        ),
         "resources": st.fixed_dictionaries(
             {}, optional={"cpu": shares, "memory": sizes, "gpu": st.integers(1, 8), "gpu_memory": sizes, "shm": sizes}
         ),

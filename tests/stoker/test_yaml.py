@@ -158,7 +158,7 @@ def survives(text: str | bytes) -> None:
     """What the properties below insist on: specs that are written back as they were read, or one sentence."""
     found = outcome(text)
     if isinstance(found, InvalidSpec):
-        assert found.message.isprintable() or "\n" not in found.message
+        assert found.message.isprintable() and (found.param or "").isprintable()
         assert 0 < len(found.message.encode()) < 2000
         assert found.line is None or found.line >= 1
         return
