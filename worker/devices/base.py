@@ -1,0 +1,32 @@
+"""What a worker asks about accelerators. Each vendor's driver answers; third parties come by the entry points `stoker.devices`."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from typing import Protocol
+
+from stoker.records import DeviceShare, Gpu
+
+
+class Devices(Protocol):
+    """The accelerators of one vendor on this node. All methods are quick; what a driver says slowly it must keep."""
+
+    vendor: str
+
+    def why_none(self) -> str | None:
+        """None if the driver works; else a sentence that says what is missing."""
+        ...
+
+    def inventory(self, ours: Collection[int]) -> tuple[Gpu, ...]:
+        """Every device, with the memory that processes other than `ours` use on it."""
+        ...
+
+    def environment(self, shares: Sequence[DeviceShare]) -> dict[str, str]:
+        """The variables that show a session these devices and no others; also when it was given none."""
+        ...
+
+    def released(self, shares: Sequence[DeviceShare], pids: Collection[int]) -> bool:
+        """Whether none of the processes `pids`, which are gone, still holds memory on these devices."""
+        ...
+
+    def close(self) -> None: ...

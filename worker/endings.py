@@ -1,0 +1,50 @@
+"""Why a session ended, in a reason that a user can act on: decided from how its engine ended and its last lines."""
+
+from __future__ import annotations
+
+import signal as signals
+
+from stoker.records import Reason
+from stoker.resources import format_size
+from worker.runtimes.base import Ending
+
+_NOT_FOUND = ("No such file or directory", "Permission denied", "Exec format error")
+
+
+def reason_of(ending: Ending, *, was_ready: bool, memory: int, last_lines: str) -> Reason:
+    """For an end that nobody asked for. The first that fits:
+
+    1. node_lost: the machine booted anew.
+    2. start_exit: the command could not be started at all.
+    3. out_of_memory: the kernel killed it at its limit.
+    4. start_exit: it exited, even with code 0, or a signal ended it; or its supervisor was killed.
+    """
+    if ending.rebooted:
+        return Reason("node_lost", "the machine was restarted while the session ran")
+    if ending.error:
+        hint = "; check the command and that its program is installed" if ending.error.endswith(_NOT_FOUND) else ""
+        return Reason("start_exit", f"{ending.error}{hint}")
+    if ending.oom:
+        limit = f" at its limit of {format_size(memory)}" if memory else ""
+        return Reason("out_of_memory", _with(f"the engine was killed for want of memory{limit}; raise resources.memory", last_lines))
+    return Reason("start_exit", _with(_how(ending, was_ready), last_lines))
+
+
+def _how(ending: Ending, was_ready: bool) -> str:
+    when = " while it served" if was_ready else " before it was ready"
+    if ending.orphaned:
+        return f"the engine's supervisor was killed{when}, and the engine with it"
+    if ending.signal is not None:
+        return f"the engine was ended by {_name(ending.signal)}{when}"
+    return f"the engine exited with code {ending.code}{when}"
+
+
+def _name(number: int) -> str:
+    try:
+        return signals.Signals(number).name
+    except ValueError:
+        return f"signal {number}"
+
+
+def _with(sentence: str, last_lines: str) -> str:
+    return f"{sentence}; its last lines:\n{last_lines}" if last_lines else f"{sentence}; it wrote nothing"
