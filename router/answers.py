@@ -60,7 +60,8 @@ def answer(error: Exception, request_id: str) -> Answer:
 
 def _words(error: StokerError, request_id: str) -> dict[str, object]:
     kind = _TYPES.get(error.status, "invalid_request_error" if error.status < 500 else "server_error")
-    words: dict[str, object] = {"message": error.message, "type": kind, "code": error.code, "param": error.param}
+    param = None if error.param is None else _sendable(error.param)
+    words: dict[str, object] = {"message": _sendable(error.message), "type": kind, "code": error.code, "param": param}
     if isinstance(error, InvalidSpec) and error.line is not None:
         words["line"] = error.line
     return words | {"request_id": request_id}
@@ -75,3 +76,8 @@ def _about_retries(error: StokerError) -> Headers:
     if (error.status < 500 and error.status != 408) or error.code in _FINAL_5XX:
         return [(b"x-should-retry", b"false")]
     return []
+
+
+def _sendable(text: str) -> str:
+    """UTF-8 can say it: half of a surrogate pair, quoted from what a client sent, becomes `?`."""
+    return text.encode("utf-8", "replace").decode()

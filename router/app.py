@@ -51,7 +51,7 @@ def create_app(context: Context) -> Starlette:
     app = Starlette(
         routes=[Passage(context.plane.addressing, Inference(context.plane)), *_routes(context, entries)],
         middleware=[Middleware(Edge)],
-        exception_handlers={StokerError: worded, HTTPException: worded},
+        exception_handlers={StokerError: worded, HTTPException: worded, Exception: worded},
     )
     app.router.redirect_slashes = False
     app.state.table = entries

@@ -19,7 +19,7 @@ ID = "stoker.request_id"
 
 
 class Edge:
-    """Pure ASGI. What nobody expected becomes a 500 with the request's id, and a log line with the traceback."""
+    """Pure ASGI. What nobody expected is logged with the request's id; the server logs the traceback."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -29,31 +29,23 @@ class Edge:
             await self._app(scope, receive, send)
             return
         id = scope[ID] = request_id(scope["headers"])
-        started = False
 
         async def send_with_id(message: Message) -> None:
-            nonlocal started
-            if message["type"] == "http.response.start":
-                started = True
-                if not any(name == HEADER for name, _ in message["headers"]):
-                    message["headers"] = [*message["headers"], (HEADER, id.encode())]
+            if message["type"] == "http.response.start" and not any(name == HEADER for name, _ in message["headers"]):
+                message["headers"] = [*message["headers"], (HEADER, id.encode())]
             await send(message)
 
         try:
             await self._app(scope, receive, send_with_id)
         except ClientDisconnect:
             return
-        except Exception as error:
-            log.error("request %s failed: %s %s", id, scope["method"], scope["path"][:200], exc_info=error)
-            if started:
-                raise
-            found = answers.answer(error, id)
-            await send({"type": "http.response.start", "status": found.status, "headers": found.headers})
-            await send({"type": "http.response.body", "body": found.body})
+        except Exception:
+            log.error("request %s failed: %s %s", id, scope["method"], scope["path"][:200])
+            raise
 
 
 async def worded(request: Request, error: Exception) -> Response:
-    """The answer to an error that a call raised on purpose."""
+    """The answer to an error: raised on purpose, or (a 500 that tells nothing) by mistake."""
     found = answers.answer(known(error), request.scope[ID])
     response = Response(found.body, found.status)
     response.raw_headers = list(found.headers)

@@ -54,7 +54,7 @@ def main() -> int:
     try:
         settings = load()
         configure_logging("router", settings.log_format)
-        with asyncio.Runner(loop_factory=uvicorn.Config("router").get_loop_factory()) as runner:
+        with asyncio.Runner(loop_factory=uvicorn.Config("router", log_config=None).get_loop_factory()) as runner:
             runner.run(run(settings))
     except ConfigurationError as error:
         print(f"stoker router: {error.message}", file=sys.stderr)  # noqa: T201
