@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Callable
 from typing import Any
 
 import msgspec
@@ -14,10 +13,6 @@ from stoker.records import Event, ServiceRecord
 from stoker.store.database import Database, Guard, Written
 
 _RETRIES = 100
-_Spec = dict[str, Any]
-Decision = bool | Callable[[_Spec, _Spec], bool]
-"""Yes, no, or a question about the old and the new spec, asked about exactly the old one that is replaced."""
-
 SCHEDULERS_FIELDS = frozenset({"wanted", "resolved", "resolved_revision", "reason", "backoff"})
 
 
@@ -38,8 +33,8 @@ class Services:
         wanted: ServiceRecord,
         *,
         model_names: tuple[str, ...],
-        new_revision: Decision,
-        refresh: Decision,
+        new_revision: bool,
+        refresh: bool,
         expect_version: int | None,
         actor: str,
     ) -> tuple[ServiceRecord, Written]:
@@ -47,22 +42,21 @@ class Services:
 
         `new_revision`: sessions must change; `refresh`: what auto chose is chosen anew. `model_names` are held for it
         within the project. An unchanged spec without `new_revision` writes nothing. `expect_version` is If-Match; 0: must be new.
-        Without it the last of several writers at once wins, and versions still grow by one.
+        Without it the last of several writers at once wins; whoever derived `new_revision` from an older spec names its version.
         Raises VersionConflict, ModelNameTaken, Conflict (being deleted, or in another project), StoreUnavailable.
         """
         for _ in range(_RETRIES):
             old = await self.get(wanted.name)
-            renew = _decide(new_revision, old, wanted)
             if expect_version is not None and (old.version if old else 0) != expect_version:
                 raise VersionConflict(f"the service {wanted.name} is at version {old.version if old else 0}, not {expect_version}")
             if old is not None and old.deleted_at is not None:
                 raise Conflict(f"the service {wanted.name} is being deleted; try again once it is gone", retry_after=5)
             if old is not None and old.project != wanted.project:
                 raise Conflict(f"the service {wanted.name} belongs to another project")
-            if old is not None and old.spec == wanted.spec and not renew:
+            if old is not None and old.spec == wanted.spec and not new_revision:
                 return old, Written(False, 0, await self._db.time())
             try:
-                return await self._write(old, wanted, model_names, renew, _decide(refresh, old, wanted), actor)
+                return await self._write(old, wanted, model_names, new_revision, refresh, actor)
             except ModelNameTaken:
                 raise
             except (Refused, NotFound, Conflict):  # somebody else was faster: look again
@@ -135,9 +129,3 @@ class Services:
     async def clear_dirty(self) -> None:
         """The scheduler is about to look at everything: the next ring is heard again. The doorbell's worker calls it."""
         await self._db.ask(lambda: self._db.client.delete(self._db.keys.dirty()))
-
-
-def _decide(decision: Decision, old: ServiceRecord | None, wanted: ServiceRecord) -> bool:
-    if isinstance(decision, bool):
-        return decision
-    return old is None or decision(old.spec, wanted.spec)

@@ -46,23 +46,6 @@ async def test_if_match_lets_one_of_many_through(store: Store) -> None:
         await put(store, service(), expect=0)
 
 
-async def test_the_question_of_a_new_revision_is_asked_about_the_spec_that_is_replaced(store: Store) -> None:
-    asked: list[tuple[object, object]] = []
-
-    def env_changes(old: dict[str, object], new: dict[str, object]) -> bool:
-        asked.append((old.get("env"), new.get("env")))
-        return old.get("env") != new.get("env")
-
-    await put(store, service(env="a"))
-    writers = [
-        store.services.put(service(env=env), model_names=("x",), new_revision=env_changes, refresh=False, expect_version=None, actor="me")
-        for env in "bcdefgh"
-    ]
-    saved = [record for record, _ in await asyncio.gather(*writers)]
-    assert len(asked) >= len(saved)
-    assert sorted(record.revision for record in saved) == list(range(2, 9))
-
-
 async def test_an_unchanged_spec_writes_nothing(store: Store) -> None:
     first = await put(store, service())
     version = int(await store.database.client.get(store.database.keys.feed_version()))
