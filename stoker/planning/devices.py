@@ -33,7 +33,8 @@ def pick(need: Need, room: NodeRoom) -> tuple[DeviceShare, ...] | Refusal:
         return _out_of_order(big)
     roomy = [device for device in able if device.free_memory >= need.bytes_on(device.gpu.memory)]
     if _most(roomy) < need.gpus:  # (4)
-        return _lacks(f"{_bytes(need, able)} of free GPU memory")
+        by_memory = need.gpu_memory or need.share_of_memory
+        return _lacks(f"{_bytes(need, able)} of free GPU memory" if by_memory else _shares(need, able))
     free = [device for device in roomy if device.free_share >= need.share_on(device.gpu.memory)]
     if _most(free) < need.gpus:  # (5)
         return _lacks(_shares(need, roomy))

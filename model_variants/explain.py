@@ -1,0 +1,174 @@
+"""What a spec would become and where it would go, in the shape of the public contract: dry run, plan and explain.
+
+Pure: the same arithmetic that the scheduler places with, on the records that the caller has.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from model_variants.base import Launch, Unsuitable, Variant
+from model_variants.drafting import seen_path
+from model_variants.facts import ModelFacts
+from model_variants.nearest import nearest
+from model_variants.offers import NotYet, gather
+from model_variants.resolve import resolve
+from stoker.errors import InvalidSpec
+from stoker.planning.filters import Scene
+from stoker.planning.need import Need, need_of
+from stoker.planning.placement import Candidate, Verdict, find, impossible
+from stoker.planning.room import Rooms
+from stoker.planning.vitals import Vital, Watch
+from stoker.records import NodeRecord, Reason, Resolution, SessionRecord
+from stoker.resources import WHOLE_GPU
+from stoker.specs import SecretRef, ServiceSpec, changes_sessions, diff
+from stoker.states import SessionStatus
+
+_PORT = 59_999
+"""Stands for a port that the node will choose; shown as {port}."""
+
+_KEY = "sk-session-…"
+_LIVING = frozenset({SessionStatus.PLACED, SessionStatus.STARTING, SessionStatus.READY, SessionStatus.ASLEEP})
+
+
+def explain(
+    spec: ServiceSpec,
+    nodes: Mapping[str, NodeRecord],
+    sessions: Iterable[SessionRecord],
+    seen: Mapping[str, float],
+    now: float,
+    variants: Mapping[str, Variant],
+    *,
+    old: ServiceSpec | None = None,
+    kept: Resolution | None = None,
+) -> dict[str, Any]:
+    """The object of CONTRACT section 4: {fits, reason, resolved, argv, env, memory, placement, refused, evicts, nearest, diff}.
+
+    `nodes` and `sessions` are all of the cluster (a router's mirror has them), `seen` is `store.nodes.seen()`, `now` the store's
+    time. `old` is the spec that is applied now, if any; `kept` its resolution, which is used where sessions need not change.
+    Secrets are named (`secret:NAME`), never shown. `fits` None: the nodes have not said yet what they know of the model.
+    Raises nothing for a spec that does not fit: `reason` {code, message} says why.
+    """
+    watch = Watch(now=now, seen=seen)
+    vitals = {name: watch.vital(node) for name, node in nodes.items()}
+    empty: dict[str, Any] = {"argv": [], "env": {}, "memory": [], "placement": [], "refused": [], "evicts": [], "nearest": []}
+    answer = {"fits": None, "reason": None, "resolved": None, **empty, "diff": diff(old, spec)}
+    same = old is not None and not changes_sessions(old, spec)
+    try:
+        resolution = kept if kept is not None and same else _resolve(spec, nodes, vitals, variants)
+    except NotYet:
+        unread = f"no node has looked at the model {spec.model} yet: they do once a service that names it is applied"
+        return answer | {"reason": _said(Reason("model_missing", unread))}
+    except Unsuitable as no:
+        return answer | {"fits": False, "reason": _said(no.reason)}
+    except InvalidSpec as no:
+        return answer | {"fits": False, "reason": _said(Reason("model_unsupported", no.message))}
+    trial = _try(spec, resolution, nodes, list(sessions), Scene(vitals=vitals), same=same)
+    return answer | trial | _shown(resolution) | _command(spec, resolution, nodes, variants)
+
+
+def _resolve(
+    spec: ServiceSpec, nodes: Mapping[str, NodeRecord], vitals: Mapping[str, Vital], variants: Mapping[str, Variant]
+) -> Resolution:
+    group = [node for name, node in nodes.items() if node.group == spec.resource_group and not node.removed]
+    living = [node for node in group if vitals[node.name] is Vital.ALIVE]
+    if not living:
+        raise Unsuitable("node_silent", f"no node of the resource group {spec.resource_group} answers: start a worker (stoker worker)")
+    facts, site = gather(spec, living, patience=0.0)
+    return resolve(spec, facts, site, variants)
+
+
+def _try(
+    spec: ServiceSpec, resolution: Resolution, nodes: Mapping[str, NodeRecord], sessions: list[SessionRecord], scene: Scene, *, same: bool
+) -> dict[str, Any]:
+    """1. every session that is still lacking must find a place; those that are replaced give up theirs
+    2. where they may not go first, the first new one must find a place beside them
+    """
+    need = need_of(spec, 0, resolution)
+    own = [session for session in sessions if session.service == spec.name and session.status in _LIVING]
+    others = sessions if same else [session for session in sessions if session.service != spec.name]
+    wanted = max(1, spec.replicas.min) - (len(own) if same else 0)
+    rooms = Rooms(nodes, others)
+    placed, verdict = _place(need, rooms, scene, wanted)  # (1)
+    if verdict is None and own and not same and not _replaces(spec, nodes):
+        beside = find(need, Rooms(nodes, sessions), scene)  # (2)
+        verdict = None if beside.candidates else beside
+    never = impossible(need, nodes)
+    reason = never or (verdict.reason(need.group) if verdict else None)
+    refused = verdict or find(need, rooms, scene)
+    return {
+        "fits": verdict is None and never is None,
+        "reason": _said(reason) if reason else None,
+        "placement": [_place_shown(place) for place in placed],
+        "refused": [{"node": name, "code": no.code, "message": f"{name} {no.one}"} for name, no in sorted(refused.refused.items())],
+        "nearest": nearest(need, Rooms(nodes, others), scene, placed=len(placed), wanted=wanted) if verdict else [],
+    }
+
+
+def _place(need: Need, rooms: Rooms, scene: Scene, count: int) -> tuple[list[Candidate], Verdict | None]:
+    """Up to `count` places one after the other, and the verdict of the first that found none."""
+    placed: list[Candidate] = []
+    for _ in range(count):
+        verdict = find(need, rooms, scene)
+        if verdict.best is None:
+            return placed, verdict
+        placed.append(verdict.best)
+        room = rooms.by_name[verdict.best.node]
+        room.hold(need.cpu, need.memory, verdict.best.gpus)
+        room.replicas[(need.service, need.revision)] += 1
+    return placed, None
+
+
+def _replaces(spec: ServiceSpec, nodes: Mapping[str, NodeRecord]) -> bool:
+    if spec.rollout.if_no_room is not None:
+        return spec.rollout.if_no_room == "replace"
+    return sum(node.group == spec.resource_group and not node.removed for node in nodes.values()) <= 1
+
+
+def _said(reason: Reason) -> dict[str, str]:
+    return {"code": reason.code, "message": reason.message}
+
+
+def _place_shown(place: Candidate) -> dict[str, Any]:
+    gpus = [{"device": part.device, "share": part.share / WHOLE_GPU} for part in place.gpus]
+    return {"node": place.node, "gpus": gpus, "score": round(place.score, 3)}
+
+
+def _shown(resolution: Resolution) -> dict[str, Any]:
+    whole = resolution.gpu_share in (0, WHOLE_GPU)
+    gpu = float(resolution.gpus) if whole else resolution.gpus * resolution.gpu_share / WHOLE_GPU
+    fields = ("variant", "runtime", "engine", "image", "model_revision", "why")
+    return {
+        "resolved": {name: getattr(resolution, name) for name in fields} | {"gpu": gpu},
+        "memory": [{"term": term, "bytes": size} for term, size in resolution.memory_terms],
+    }
+
+
+def _command(spec: ServiceSpec, resolution: Resolution, nodes: Mapping[str, NodeRecord], variants: Mapping[str, Variant]) -> dict[str, Any]:
+    """The start command and its environment as a node would make them, apart from what only the node knows."""
+    prefixes = {f"{engine.name}=={engine.version}": engine.prefix for node in nodes.values() for engine in node.engines}
+    path = seen_path(ModelFacts(kind="unknown", path=resolution.model_path), resolution.runtime)
+    launch = Launch(
+        spec=spec,
+        resolution=resolution,
+        session=f"{spec.name}-xxxxx",
+        host="127.0.0.1",
+        port=resolution.port or _PORT,
+        model_path=path,
+        engine_prefix=prefixes.get(resolution.engine or ""),
+        session_key=_KEY if resolution.takes_key else None,
+    )
+    try:
+        plan = variants[resolution.variant].launch(launch)
+    except (KeyError, Unsuitable):
+        return {}
+    given = {name: f"secret:{value.secret}" if isinstance(value, SecretRef) else str(value) for name, value in spec.env.items()}
+    names = resolution.model_names or (spec.name,)
+    model = {"BACKEND_MODEL_PATH": path} if path else {}
+    own = {"BACKEND_MODEL_NAME": names[0], **plan.env, **given, **model, "STOKER_SERVICE": spec.name}
+    return {"argv": [_masked(word) for word in plan.argv], "env": {name: _masked(value) for name, value in own.items()}}
+
+
+def _masked(word: str) -> str:
+    return word.replace(str(_PORT), "{port}")
