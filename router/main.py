@@ -19,7 +19,7 @@ from router.assembly import build, open_store
 from router.context import Context
 from router.last_used import LastUsed
 from router.listening import announce
-from router.wire.server import Server
+from router.wire.server import Server, protocol
 from stoker import lifeline
 from stoker.clock import SystemClock
 from stoker.errors import ConfigurationError
@@ -87,7 +87,7 @@ async def serve(context: Context, listening: socket.socket, stop: Stop) -> None:
     server = Server(
         uvicorn.Config(
             create_app(context),
-            http="httptools",
+            http=protocol(context.plane, context.settings.fast_path),
             ws="websockets-sansio",
             lifespan="off",
             log_config=None,

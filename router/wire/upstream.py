@@ -53,6 +53,7 @@ class Connection(asyncio.Protocol):
         "_interim",
         "_keep",
         "_length",
+        "_nonsense",
         "_parser",
         "_parts",
         "_poisoned",
@@ -88,7 +89,7 @@ class Connection(asyncio.Protocol):
         self._head: Answered | None = None
         self._head_bytes = 0
         self._length: int | None = None
-        self._chunked = self._told = self._ended = self._keep = False
+        self._chunked = self._told = self._ended = self._keep = self._nonsense = False
         self._bodyless = bodyless
         self.whole = whole
         self._transport.write(data)
@@ -130,7 +131,9 @@ class Connection(asyncio.Protocol):
             return
         if self._head is None:
             self._head_bytes += len(data)
-            if self._head_bytes > HEAD_LIMIT:
+            if self._nonsense:
+                self._fail("the status of the engine's answer is none")
+            elif self._head_bytes > HEAD_LIMIT:
                 self._fail("the head of the engine's answer is too long")
             return
         body = b"".join(self._parts) if len(self._parts) != 1 else self._parts[0]
@@ -186,6 +189,9 @@ class Connection(asyncio.Protocol):
                 self._length = int(value)
             elif name == b"transfer-encoding":
                 self._chunked = True
+        if status > 599:
+            self._nonsense = True
+            return
         self._keep = self._parser.should_keep_alive()
         self._head = Answered(status, self._headers, self._length)
         if self._bodyless or status in (204, 304):

@@ -11,11 +11,12 @@ from tests.support.backend import Backend, backend
 from tests.support.data_path import DataPath, data_path
 
 
-@pytest.fixture(params=["asgi"])
+@pytest.fixture(params=["asgi", "fast"])
 async def router(store: Store, request: pytest.FixtureRequest) -> AsyncIterator[DataPath]:
     """A router's data path, once by each driver."""
     async with data_path(store, fast=request.param == "fast") as path:
         yield path
+        assert bool(path.asgi_calls) is (request.param == "asgi") or not path.server.server_state.total_requests
 
 
 @pytest.fixture

@@ -12,11 +12,13 @@ import httpx2
 import uvicorn
 from starlette.applications import Starlette
 from starlette.routing import Mount
+from starlette.types import Receive, Scope, Send
 
 from router.access import Access
 from router.inference import Inference
 from router.plane import Plane
 from router.request import Addressing
+from router.wire.server import Server, protocol
 from stoker.clock import SystemClock
 from stoker.records import Assignment, Backoff, Reason, Resolution, ServiceRecord, SessionRecord, TokenRecord
 from stoker.specs import ServiceSpec
@@ -37,6 +39,8 @@ class DataPath:
         self.tokens = tokens
         self.woken: list[str] = []
         self.port = 0
+        self.asgi_calls = 0
+        self.server: Server
         self.url = ""
 
     @property
@@ -144,9 +148,17 @@ async def data_path(store: Store, *, fast: bool) -> AsyncIterator[DataPath]:
 @contextlib.asynccontextmanager
 async def _served(plane: Plane, path: DataPath, *, fast: bool) -> AsyncIterator[None]:
     inference = Inference(plane)
-    app = Starlette(routes=[Mount("/", app=inference)])
-    config = uvicorn.Config(app, host="127.0.0.1", port=0, http="httptools", lifespan="off", log_level="critical", server_header=False)
-    server = uvicorn.Server(config)
+
+    async def counted(scope: Scope, receive: Receive, send: Send) -> None:
+        path.asgi_calls += 1
+        await inference(scope, receive, send)
+
+    app = Starlette(routes=[Mount("/", app=counted)])
+    config = uvicorn.Config(
+        app, host="127.0.0.1", port=0, http=protocol(plane, fast), ws="websockets-sansio", lifespan="off", log_level="critical",
+        server_header=False, timeout_graceful_shutdown=1,
+    )  # fmt: skip
+    server = path.server = Server(config)
     task = asyncio.create_task(server._serve())
     await path.until(lambda: server.started)
     path.port = server.servers[0].sockets[0].getsockname()[1]
@@ -154,6 +166,6 @@ async def _served(plane: Plane, path: DataPath, *, fast: bool) -> AsyncIterator[
     try:
         yield
     finally:
-        server.should_exit = True
         server.force_exit = True
+        server.stop(1)
         await task
