@@ -53,6 +53,8 @@ def refusal(**fields: Any) -> InvalidSpec:
         ({"variant": "vLLM!"}, "variant", "stoker variant ls"),
         ({"options": ["a"]}, "options", "mapping"),
         ({"options": {"a": {"b": [object()]}}}, "options.a.b[0]", "must be text"),
+        ({"options": {"a": [10**20]}}, "options.a[0]", "more than 20 digits"),
+        ({"options": {"a": float("inf")}}, "options.a", "finite"),
         ({"args": "--fast"}, "args", "must be a list"),
         ({"args": ["--port", 8000]}, "args[1]", "quote it"),
         ({"command": "python serve.py"}, "command", "never passes a shell"),
