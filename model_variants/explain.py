@@ -131,7 +131,7 @@ def _said(reason: Reason) -> dict[str, str]:
 
 
 def _place_shown(place: Candidate) -> dict[str, Any]:
-    gpus = [{"device": part.device, "share": part.share / WHOLE_GPU} for part in place.gpus]
+    gpus = [{"device": part.device, "share": part.share / WHOLE_GPU, "memory": part.memory} for part in place.gpus]
     return {"node": place.node, "gpus": gpus, "score": round(place.score, 3)}
 
 
