@@ -20,7 +20,6 @@ DRAWERS = {"util", "utils", "helper", "helpers", "common", "manager", "managers"
 AT_IMPORT = (ast.Import, ast.ImportFrom, ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.Assign, ast.AnnAssign, ast.If)
 
 BROAD_EXCEPTS: dict[str, str] = {
-    "router/edge.py": "an unexpected error ends its own request with 500 and its id, not the router",
     "stoker/cli/main.py": "the one place between any error and the user: a sentence, or the traceback with --debug",
 }
 """File to reason: where anything at all may be caught and not raised again."""

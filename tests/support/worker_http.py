@@ -62,7 +62,8 @@ class WorkerHttp:
                 if session in self.ended:
                     return
                 async with self._news:
-                    await self._news.wait_for(lambda: position < len(self.lines[session]) or session in self.ended)
+                    if position == len(self.lines[session]) and session not in self.ended:
+                        await self._news.wait()
         finally:
             self.followers -= 1
 
