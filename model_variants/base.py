@@ -85,7 +85,7 @@ class Variant(Protocol):
 
     `engine` is what must be installed on a node for the process runtime (None: nothing, Stoker brings it), `image` the
     default container image (None: none). `needs_gpu`: it does not run on a CPU. `options` is the schema of `options:` in YAML.
-    An optional attribute `install` holds what to give to `pip install` for the engine.
+    Optional attributes: `install`, what to give to `pip install` for the engine; `other_engines`, further engines it can drive.
     """
 
     name: str

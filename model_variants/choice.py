@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from model_variants.base import Site, Unsuitable, Variant
 from model_variants.facts import ModelFacts
-from model_variants.runtime_choice import can_run
+from model_variants.runtime_choice import can_run, engine_names, same_engine
 from stoker.specs import ServiceSpec
 
 # In order of preference. What needs a GPU is passed over where there is none; what is not installed, where something else is.
@@ -61,9 +61,9 @@ def choose(spec: ServiceSpec, facts: ModelFacts, site: Site, variants: Mapping[s
 def _from_spec(spec: ServiceSpec, variants: Mapping[str, Variant]) -> tuple[Variant, str] | None:
     if spec.command:
         return variants["command"], "the spec brings its own command"
-    name = (spec.engine or "").partition("==")[0].lower().replace("_", "-")
+    name = (spec.engine or "").partition("==")[0]
     for variant in variants.values():
-        if variant.engine and name == variant.engine.replace("_", "-"):
+        if name and any(same_engine(name, own) for own in engine_names(variant)):
             return variant, f"the spec asks for the engine {spec.engine}"
     if spec.image:
         for variant in variants.values():

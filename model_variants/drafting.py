@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import msgspec
@@ -59,6 +60,8 @@ def draft(
         engine=runtime.engine,
         image=runtime.image,
         model_path=facts.path,
+        model_file=facts.files[0] if facts.kind == "gguf" and not (facts.path or "").endswith(".gguf") else None,
+        embedding=facts.embedding,
         model_names=model_names(spec, definition_name),
         options=options.model_dump(mode="json", exclude_unset=True),
         port=spec.port if spec.port is not None else traits.port if runtime.name == "docker" else None,
@@ -94,9 +97,11 @@ def model_names(spec: ServiceSpec, definition_name: str | None = None) -> tuple[
 
 
 def merge_health(default: HealthCheck, given: HealthCheckSpec) -> HealthCheck:
-    """The spec's fields over the variant's. A path alone turns checking on; `replace_after: null` said explicitly means never."""
+    """The spec's fields over the variant's. A path alone turns checking on; `replace_after: null`
+    (infinity in the spec) means never.
+    """
     said = {name: value for name in HealthCheck.__struct_fields__ if (value := getattr(given, name)) is not None}
-    if "replace_after" in given.model_fields_set and given.replace_after is None:
+    if given.replace_after == math.inf:
         said["replace_after"] = None
     if "path" in said and "enable" not in said:
         said["enable"] = True

@@ -20,7 +20,7 @@ TENSOR_SIZES = (1, 2, 4, 8, 16)
 class Demand(msgspec.Struct, frozen=True, kw_only=True):
     """What a variant wants of the GPUs: `context` tokens (None: the model's own) for `sequences` at once, plus `overhead` bytes
     for activations, graphs and the runtime itself. `tensor` says that it can split a model over devices, by heads where `by_heads`.
-    `utilization` is the part of a device that the engine lets itself use.
+    `utilization` is the part of a device that the engine lets itself use. `gpus` is a number that the options fix.
     """
 
     context: int | None = None
@@ -30,6 +30,7 @@ class Demand(msgspec.Struct, frozen=True, kw_only=True):
     tensor: bool = False
     by_heads: bool = True
     pipeline: int = 1
+    gpus: int | None = None
     utilization: float = 1.0
     on_cpu: bool = False
 
@@ -101,7 +102,7 @@ def fewest(facts: ModelFacts, demand: Demand, memory: int, limit: int) -> Estima
     """The smallest number of devices of `memory` bytes each, at most `limit`, on which the model fits; None if on none."""
     for tensor in TENSOR_SIZES if demand.tensor else (1,):
         gpus = tensor * demand.pipeline
-        if gpus <= limit and split_problem(facts, demand, gpus) is None:
+        if gpus <= limit and demand.gpus in (None, gpus) and split_problem(facts, demand, gpus) is None:
             found = estimate(facts, demand, gpus)
             if found.bytes <= memory:
                 return found

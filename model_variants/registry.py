@@ -11,12 +11,40 @@ from pydantic import BaseModel
 
 from model_variants.base import Variant
 from model_variants.command import Command
+from model_variants.custom import Custom
 from model_variants.demo import Demo
+from model_variants.infinity import Infinity
+from model_variants.llama_cpp import LlamaCpp
+from model_variants.lmdeploy import Lmdeploy
+from model_variants.max import Max
+from model_variants.nim import Nim
+from model_variants.sglang import Sglang
+from model_variants.tei import Tei
+from model_variants.tensorrt_llm import TensorRtLlm
+from model_variants.tgi import Tgi
 from model_variants.transformers import Transformers
+from model_variants.triton import Triton
+from model_variants.vllm import Vllm
 from stoker.errors import ConfigurationError
 
 GROUP = "stoker.model_variants"
-BUILT_IN: tuple[type[Variant], ...] = (Demo, Command, Transformers)
+BUILT_IN: tuple[type[Variant], ...] = (
+    Demo,
+    Command,
+    Custom,
+    Vllm,
+    Sglang,
+    Transformers,
+    LlamaCpp,
+    Tgi,
+    TensorRtLlm,
+    Lmdeploy,
+    Max,
+    Nim,
+    Triton,
+    Tei,
+    Infinity,
+)
 _ABSENT = object()
 _NAME = re.compile(r"[a-z][a-z0-9_]*")
 _PARTS: tuple[tuple[str, Callable[[object], bool], str], ...] = (

@@ -27,7 +27,7 @@ def choose_runtime(variant: Variant, spec: ServiceSpec, site: Site) -> Runtime:
     3. process if the variant brings its engine, the spec brings the command, or an installed engine fits, else
     4. docker, where a node offers it and an image is known
     """
-    found = newest(fitting(variant, spec, site))
+    found = best(variant, fitting(variant, spec, site))
     if spec.runtime == "docker" or (spec.runtime is None and spec.image):
         return _container(variant, spec, site)
     if found:
@@ -50,15 +50,21 @@ def can_run(variant: Variant, spec: ServiceSpec, site: Site) -> bool:
 
 def fitting(variant: Variant, spec: ServiceSpec, site: Site) -> list[Engine]:
     """Installed engines of this variant that the spec's `engine:` (a name, or NAME==VERSION) allows."""
-    name, _, version = (spec.engine or variant.engine or "").partition("==")
-    if variant.engine is None or not _same(name, variant.engine):
-        return []
-    return [engine for engine in site.engines if _same(engine.name, name) and version in ("", engine.version)]
+    name, _, version = (spec.engine or "").partition("==")
+    names = [own for own in engine_names(variant) if not name or same_engine(own, name)]
+    return [engine for engine in site.engines if version in ("", engine.version) and any(same_engine(engine.name, own) for own in names)]
 
 
-def newest(engines: list[Engine]) -> Engine | None:
-    """By version, numbers compared as numbers."""
-    return max(engines, key=lambda engine: version_key(engine.version), default=None)
+def engine_names(variant: Variant) -> tuple[str, ...]:
+    """Engines that the variant can drive, the preferred one first; none where it brings its own."""
+    others: tuple[str, ...] = getattr(variant, "other_engines", ())
+    return (variant.engine, *others) if variant.engine else ()
+
+
+def best(variant: Variant, engines: list[Engine]) -> Engine | None:
+    """The newest of the variant's preferred engine, versions compared as numbers."""
+    ranks = {name.replace("_", "-"): -rank for rank, name in enumerate(engine_names(variant))}
+    return max(engines, key=lambda it: (ranks.get(it.name.replace("_", "-"), -99), version_key(it.version)), default=None)
 
 
 def version_key(version: str) -> tuple[tuple[int, ...], bool]:
@@ -79,11 +85,12 @@ def _container(variant: Variant, spec: ServiceSpec, site: Site) -> Runtime:
 
 def _missing(variant: Variant, spec: ServiceSpec, site: Site) -> str:
     wanted = spec.engine or variant.engine or variant.name
-    if variant.engine is None or not _same(wanted.partition("==")[0], variant.engine):
+    names = engine_names(variant)
+    if not any(same_engine(wanted.partition("==")[0], name) for name in names):
         return (
             f"variant {variant.name} does not run the engine {wanted}: leave `engine:` out, or name {variant.engine or 'another variant'}"
         )
-    versions = sorted({engine.version for engine in site.engines if _same(engine.name, variant.engine)}, key=version_key)
+    versions = sorted({engine.version for engine in site.engines if any(same_engine(engine.name, name) for name in names)}, key=version_key)
     if versions:
         return f"no node has {wanted} installed; installed are {', '.join(versions)}"
     docker = "" if "docker" in site.runtimes else " and none offers docker"
@@ -103,5 +110,6 @@ def _or_install(variant: Variant) -> str:
     )
 
 
-def _same(one: str, other: str) -> bool:
+def same_engine(one: str, other: str) -> bool:
+    """Whether two words name one engine: `-` and `_` are one sign."""
     return one.strip().lower().replace("_", "-") == other.lower().replace("_", "-")

@@ -65,6 +65,8 @@ def _as_asked(gpu: int, memory: int | None, facts: ModelFacts, demand: Demand | 
     gpus, share = (1, gpu) if gpu < WHOLE_GPU else (gpu // WHOLE_GPU, WHOLE_GPU)
     if demand is None:
         return Size(gpus=gpus, gpu_share=share, gpu_memory=memory or 0)
+    if demand.gpus not in (None, gpus):
+        raise Unsuitable("model_unsupported", f"the options ask for {demand.gpus} GPUs and `resources` for {gpus}: leave one of them out")
     problem = split_problem(facts, demand, gpus)
     if problem:
         raise Unsuitable("model_unsupported", problem)

@@ -44,7 +44,8 @@ class Resolution(msgspec.Struct, frozen=True, kw_only=True):
 
     Frozen with the revision: a session started next week starts the same thing.
     `gpus` devices with `gpu_share` hundredths each (both 0 without GPU); where `gpu_share_of_memory` is set, the share
-    follows from that many bytes and the memory of the device picked. `port` None: a free one of the node.
+    follows from that many bytes and the memory of the device picked. `port` None: a free one of the node. `model_file`: the file
+    of the model folder that is meant, where one is; `embedding`: the model gives vectors, not text.
     """
 
     variant: str
@@ -53,6 +54,8 @@ class Resolution(msgspec.Struct, frozen=True, kw_only=True):
     engine: str | None = None
     image: str | None = None
     model_path: str | None = None
+    model_file: str | None = None
+    embedding: bool = False
     model_revision: str | None = None
     model_names: tuple[str, ...] = ()
     options: dict[str, Any] = {}

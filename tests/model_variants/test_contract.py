@@ -22,20 +22,29 @@ CODES = {"no_fit", "engine_missing", "model_unsupported", "definition_failed"}
 
 def everything(variant: Variant, *, docker: bool) -> list[tuple[ServiceSpec, ModelFacts, Resolution]]:
     """This variant with every kind of model it accepts, on a site where everything is installed."""
-    engine = f"{variant.engine}==9.9.9" if variant.engine else "other==1"
     found = []
+    engine = f"{variant.engine}==9.9.9" if variant.engine and not docker else "other==1"
+    fields = _fields(variant, docker)
     for facts in ALL_FACTS:
-        fields: dict[str, object] = {"variant": variant.name, "model_name": ["first", "second"], "args": ["--extra", "a b"]}
-        if variant.name == "command":
-            fields |= {"image": "a/b"} if docker else {"command": ["serve", "{port}"]}
-        elif docker and variant.image:
-            fields |= {"runtime": "docker"}
-        elif docker or (variant.image and not variant.engine):
-            continue
-        given = spec(**fields)
-        if variant.accepts(facts) is None:
+        if fields is not None and variant.accepts(facts) is None:
+            given = spec(variant=variant.name, model_name=["first", "second"], args=["--extra", "a b"], **fields)
             found.append((given, facts, resolve(given, facts, site(engine, docker=docker, gpus=8), VARIANTS)))
     return found
+
+
+def _fields(variant: Variant, docker: bool) -> dict[str, object] | None:
+    """What a spec must say for this variant in a container or a process; None where it cannot run so."""
+    match variant.name, docker:
+        case "command", False:
+            return {"command": ["serve", "{port}"]}
+        case "command" | "custom", True:
+            return {"image": "a/b"}
+        case "nim", _:
+            return {"image": "nvcr.io/nim/meta/x:1", "env": {"NGC_API_KEY": {"secret": "ngc"}}} if docker else None
+        case _, True:
+            return {"runtime": "docker"} if variant.image else None
+        case _:
+            return {}
 
 
 def cases() -> Iterator[tuple[Variant, ServiceSpec, ModelFacts, Resolution]]:
@@ -100,6 +109,9 @@ def test_the_port_is_honoured(variant: Variant, given: ServiceSpec, facts: Model
     plans = [variant.launch(launch(given, resolution, port=port)) for port in (23456, 23457)]
     if variant.name == "command" and not given.command:
         return  # the image's own command; the worker sets PORT for it
+    if variant.name == "custom":
+        assert resolution.port == 8000, "a definition that writes its port gets that port"
+        return
     shown = [" ".join((*plan.argv, *plan.env.values())) for plan in plans]
     assert "23456" in shown[0] and shown[1] == shown[0].replace("23456", "23457")
 
@@ -113,6 +125,4 @@ def test_the_resolution_is_whole(variant: Variant, given: ServiceSpec, facts: Mo
     assert (resolution.gpus == 0) == (resolution.gpu_share == 0 and resolution.gpu_share_of_memory == 0)
     assert not variant.needs_gpu or resolution.gpus
     assert (resolution.runtime == "docker") == bool(resolution.image)
-    assert resolution.port is None or resolution.runtime == "docker"
-    again = resolve(given, facts, site(f"{variant.engine}==9.9.9", docker=resolution.runtime == "docker", gpus=8), VARIANTS)
-    assert again == resolution, "resolving is pure"
+    assert resolution.port is None or resolution.runtime == "docker" or variant.name == "custom"
