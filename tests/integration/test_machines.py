@@ -45,8 +45,8 @@ class Fleet:
         own = {"STOKER_DATA_DIR": str(self.folder / name), "STOKER_NODE_NAME": name, "STOKER_READY_FILE": str(self.folder / f"{name}.json")}
         ports = {"STOKER_PORT_RANGE": f"{21000 + 1000 * number}-{21999 + 1000 * number}"}
         words = [*STOKER, role, *(["--port", "0"] if role == "router" else [])]
-        log = (self.folder / f"{name}.log").open("ab")
-        self.processes[name] = subprocess.Popen(words, env={**self.environment, **own, **ports}, stdout=log, stderr=log)
+        with (self.folder / f"{name}.log").open("ab") as log:
+            self.processes[name] = subprocess.Popen(words, env={**self.environment, **own, **ports}, stdout=log, stderr=log)
 
     def url(self, number: int) -> str:
         file = self.folder / f"router-{number}.json"
@@ -92,7 +92,11 @@ def ask(url: str, token: str, model: str) -> int:
 
 @pytest.mark.timeout(180)
 def test_one_of_each_dies_and_the_service_serves(fleet: Fleet) -> None:
-    first, second = Client(fleet.url(0), fleet.token), Client(fleet.url(1), fleet.token)
+    with Client(fleet.url(0), fleet.token) as first, Client(fleet.url(1), fleet.token) as second:
+        _kill_one_of_each(fleet, first, second)
+
+
+def _kill_one_of_each(fleet: Fleet, first: Client, second: Client) -> None:
     eventually(lambda: len([n for n in first.nodes() if n["status"] == "ready"]) == 2)
     first.put_service("twin", {"name": "twin", "model": "demo", "replicas": 2, "placement": {"spread": "require"}})
     eventually(lambda: second.service("twin")["status"] == "HEALTHY", 60)

@@ -38,4 +38,4 @@ autoscaling: {idle_seconds: 2}
         assert len([s for s in stack.client.sessions() if s["service"] == "sleeper"]) == 1
 
         eventually(lambda: stack.client.service("sleeper")["status"] == "IDLE", 30)
-        assert stack.pids("engine") == []
+        eventually(lambda: stack.pids("engine") == [], 15)

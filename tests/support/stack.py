@@ -81,7 +81,9 @@ def running(folder: Path, *flags: str, environment: dict[str, str] | None = None
     )  # fmt: skip
     assert found.returncode == 0, found.stderr
     try:
-        yield Stack(json.loads(found.stdout))
+        stack = Stack(json.loads(found.stdout))
+        with stack.client:
+            yield stack
     finally:
         subprocess.run([*STOKER, "down", "--data-dir", str(folder)], capture_output=True, timeout=120)
 
