@@ -68,6 +68,12 @@ class Mount(Part):
     target: Path
     read_only: Flag = True
 
+    @model_validator(mode="after")
+    def _below_the_root(self) -> Mount:
+        if self.target == "/":
+            raise Deeper(("target",), "must be a path below /")
+        return self
+
 
 class Resources(Part):
     """What one session is given; None is decided from the model. `gpu_memory` is per GPU."""

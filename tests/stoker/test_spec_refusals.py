@@ -80,6 +80,7 @@ def refusal(**fields: Any) -> InvalidSpec:
         ({"mounts": [{"source": "/a/../etc", "target": "/x"}]}, "mounts[0].source", "`..`"),
         ({"mounts": [{"source": "/a", "target": "/x"}, {"source": "/b"}]}, "mounts[1].target", "is missing"),
         ({"mounts": [{"source": "/a", "target": "/x"}, {"source": "/b", "target": "/x/"}]}, "mounts", "same target twice"),
+        ({"mounts": [{"source": "/a", "target": "//"}]}, "mounts[0].target", "below /"),
         ({"mounts": {"source": "/a"}}, "mounts", "must be a list"),
         ({"mounts": [{"source": "/a", "target": "/x", "read_only": "yes"}]}, "mounts[0].read_only", "true or false"),
         ({"model_access": "rx"}, "model_access", "one of ro, rw"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -184,6 +185,13 @@ def test_the_example_exercises_every_field_of_every_block() -> None:
     assert all(
         form in text for form in ("replicas: {min: 0, max: 8}", "replicas: 2", "jobs_wake: now", "{waiting: 10}", '{cron: "0 20 * * *"}')
     )
+
+
+def test_every_document_in_the_pages_is_valid() -> None:
+    pages = [ROOT / "README.md", *(ROOT / "docs").rglob("*.md")]
+    blocks = [block for page in pages for block in re.findall(r"^```yaml\n(.*?)^```", page.read_text(), re.DOTALL | re.MULTILINE)]
+    documents = [parse_documents(block) for block in blocks if re.search(r"^(name|kind):", block, re.MULTILINE)]
+    assert documents and all(documents)
 
 
 def test_the_example_round_trips() -> None:

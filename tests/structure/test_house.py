@@ -175,7 +175,7 @@ def _asserts(function: ast.AST, asserting: set[str]) -> bool:
             return True
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Name | ast.Attribute):
             name = node.func.id if isinstance(node.func, ast.Name) else node.func.attr
-            if name in ("raises", "warns", "fail") or (name in asserting and not name.startswith("test_")):
+            if name in ("raises", "warns", "fail", "run_state_machine_as_test") or (name in asserting and not name.startswith("test_")):
                 return True
     return False
 
