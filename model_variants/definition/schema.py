@@ -86,7 +86,7 @@ def read_definition(text: str) -> Model:
     """The one model of a definition. Raises Unsuitable("definition_failed") with the field that is wrong."""
     try:
         documents = load(text)
-        found = _Definition.model_validate(documents[0].value if documents else None)
+        found = _Definition.model_validate(documents[0].value if documents else {})
     except InvalidSpec as error:
         raise Unsuitable("definition_failed", f"model-definition.yaml: {error.message}") from None
     except ValidationError as error:
