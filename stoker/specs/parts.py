@@ -6,10 +6,8 @@ import math
 import re
 from typing import Annotated, Any, ClassVar, Literal
 
-import msgspec
 from pydantic import BeforeValidator, Field, ModelWrapValidatorHandler, PlainSerializer, model_serializer, model_validator
 
-from stoker.records import HealthCheck
 from stoker.resources import write_number, write_size
 from stoker.specs.cron import cron, time_zone
 from stoker.specs.fields import (
@@ -224,13 +222,6 @@ class HealthCheckSpec(Part):
     expected_status_code: Annotated[int, BeforeValidator(whole(100, 599))] | None = None
     start_timeout: Annotated[float, BeforeValidator(seconds(1)), PlainSerializer(write_number)] | None = None
     replace_after: Annotated[float | None, BeforeValidator(seconds_or_never), PlainSerializer(write_or_null)] = None
-
-    def over(self, default: HealthCheck) -> HealthCheck:
-        """`default` with what the user said on top."""
-        given = {field: value for field in type(self).model_fields if (value := getattr(self, field)) is not None}
-        if given.get("replace_after") == math.inf:
-            given["replace_after"] = None
-        return msgspec.structs.replace(default, **given)
 
 
 class Routing(Part):

@@ -14,7 +14,6 @@ from hypothesis import strategies as st
 from pydantic import BaseModel
 
 from stoker.errors import InvalidSpec
-from stoker.records import HealthCheck
 from stoker.specs import (
     JobsWake,
     Mount,
@@ -128,13 +127,6 @@ def test_null_is_never_where_never_makes_sense() -> None:
     assert found.health_check.replace_after == math.inf and found.autoscaling.idle_seconds is None
     assert found.to_json()["health_check"] == {"replace_after": None} and found.to_json()["autoscaling"] == {"idle_seconds": None}
     assert ServiceSpec.from_json(found.to_json()) == found
-
-
-def test_a_health_check_goes_over_the_variants() -> None:
-    default = HealthCheck(path="/ready", interval=5)
-    assert spec().health_check.over(default) == default
-    changed = spec(health_check={"max_retries": 3, "replace_after": None, "enable": False}).health_check.over(default)
-    assert changed == HealthCheck(path="/ready", interval=5, max_retries=3, replace_after=None, enable=False)
 
 
 @pytest.mark.parametrize(
