@@ -15,9 +15,8 @@ from model_variants.nearest import nearest
 from model_variants.offers import NotYet, gather
 from model_variants.resolve import resolve
 from stoker.errors import InvalidSpec
-from stoker.planning.filters import Scene
 from stoker.planning.need import Need, need_of
-from stoker.planning.placement import Candidate, Verdict, find, impossible
+from stoker.planning.placement import Candidate, Search, Verdict, impossible
 from stoker.planning.room import Rooms
 from stoker.planning.vitals import Vital, Watch
 from stoker.records import NodeRecord, Reason, Resolution, SessionRecord
@@ -29,12 +28,13 @@ _PORT = 59_999
 """Stands for a port that the node will choose; shown as {port}."""
 
 _KEY = "sk-session-…"
+Nodes = Mapping[str, NodeRecord]
 _LIVING = frozenset({SessionStatus.PLACED, SessionStatus.STARTING, SessionStatus.READY, SessionStatus.ASLEEP})
 
 
 def explain(
     spec: ServiceSpec,
-    nodes: Mapping[str, NodeRecord],
+    nodes: Nodes,
     sessions: Iterable[SessionRecord],
     seen: Mapping[str, float],
     now: float,
@@ -64,13 +64,11 @@ def explain(
         return answer | {"fits": False, "reason": _said(no.reason)}
     except InvalidSpec as no:
         return answer | {"fits": False, "reason": _said(Reason("model_unsupported", no.message))}
-    trial = _try(spec, resolution, nodes, list(sessions), Scene(vitals=vitals), same=same)
+    trial = _try(spec, resolution, nodes, list(sessions), vitals, same=same)
     return answer | trial | _shown(resolution) | _command(spec, resolution, nodes, variants)
 
 
-def _resolve(
-    spec: ServiceSpec, nodes: Mapping[str, NodeRecord], vitals: Mapping[str, Vital], variants: Mapping[str, Variant]
-) -> Resolution:
+def _resolve(spec: ServiceSpec, nodes: Nodes, vitals: Mapping[str, Vital], variants: Mapping[str, Variant]) -> Resolution:
     group = [node for name, node in nodes.items() if node.group == spec.resource_group and not node.removed]
     living = [node for node in group if vitals[node.name] is Vital.ALIVE]
     if not living:
@@ -80,7 +78,13 @@ def _resolve(
 
 
 def _try(
-    spec: ServiceSpec, resolution: Resolution, nodes: Mapping[str, NodeRecord], sessions: list[SessionRecord], scene: Scene, *, same: bool
+    spec: ServiceSpec,
+    resolution: Resolution,
+    nodes: Nodes,
+    sessions: list[SessionRecord],
+    vitals: Mapping[str, Vital],
+    *,
+    same: bool,
 ) -> dict[str, Any]:
     """1. every session that is still lacking must find a place; those that are replaced give up theirs
     2. where they may not go first, the first new one must find a place beside them
@@ -89,38 +93,38 @@ def _try(
     own = [session for session in sessions if session.service == spec.name and session.status in _LIVING]
     others = sessions if same else [session for session in sessions if session.service != spec.name]
     wanted = max(1, spec.replicas.min) - (len(own) if same else 0)
-    rooms = Rooms(nodes, others)
-    placed, verdict = _place(need, rooms, scene, wanted)  # (1)
+    search = Search(Rooms(nodes, others), vitals)
+    placed, verdict = _place(need, search, wanted)  # (1)
     if verdict is None and own and not same and not _replaces(spec, nodes):
-        beside = find(need, Rooms(nodes, sessions), scene)  # (2)
+        beside = Search(Rooms(nodes, sessions), vitals).find(need)  # (2)
         verdict = None if beside.candidates else beside
     never = impossible(need, nodes)
     reason = never or (verdict.reason(need.group) if verdict else None)
-    refused = verdict or find(need, rooms, scene)
+    refused = verdict or search.find(need)
     return {
         "fits": verdict is None and never is None,
         "reason": _said(reason) if reason else None,
         "placement": [_place_shown(place) for place in placed],
         "refused": [{"node": name, "code": no.code, "message": f"{name} {no.one}"} for name, no in sorted(refused.refused.items())],
-        "nearest": nearest(need, Rooms(nodes, others), scene, placed=len(placed), wanted=wanted) if verdict else [],
+        "nearest": nearest(need, Search(Rooms(nodes, others), vitals), placed=len(placed), wanted=wanted) if verdict else [],
     }
 
 
-def _place(need: Need, rooms: Rooms, scene: Scene, count: int) -> tuple[list[Candidate], Verdict | None]:
+def _place(need: Need, search: Search, count: int) -> tuple[list[Candidate], Verdict | None]:
     """Up to `count` places one after the other, and the verdict of the first that found none."""
     placed: list[Candidate] = []
     for _ in range(count):
-        verdict = find(need, rooms, scene)
+        verdict = search.find(need)
         if verdict.best is None:
             return placed, verdict
         placed.append(verdict.best)
-        room = rooms.by_name[verdict.best.node]
+        room = search.rooms.by_name[verdict.best.node]
         room.hold(need.cpu, need.memory, verdict.best.gpus)
         room.replicas[(need.service, need.revision)] += 1
     return placed, None
 
 
-def _replaces(spec: ServiceSpec, nodes: Mapping[str, NodeRecord]) -> bool:
+def _replaces(spec: ServiceSpec, nodes: Nodes) -> bool:
     if spec.rollout.if_no_room is not None:
         return spec.rollout.if_no_room == "replace"
     return sum(node.group == spec.resource_group and not node.removed for node in nodes.values()) <= 1
@@ -145,7 +149,7 @@ def _shown(resolution: Resolution) -> dict[str, Any]:
     }
 
 
-def _command(spec: ServiceSpec, resolution: Resolution, nodes: Mapping[str, NodeRecord], variants: Mapping[str, Variant]) -> dict[str, Any]:
+def _command(spec: ServiceSpec, resolution: Resolution, nodes: Nodes, variants: Mapping[str, Variant]) -> dict[str, Any]:
     """The start command and its environment as a node would make them, apart from what only the node knows."""
     prefixes = {f"{engine.name}=={engine.version}": engine.prefix for node in nodes.values() for engine in node.engines}
     path = seen_path(ModelFacts(kind="unknown", path=resolution.model_path), resolution.runtime)

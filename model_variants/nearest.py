@@ -6,22 +6,21 @@ from collections.abc import Iterator
 
 import msgspec
 
-from stoker.planning.filters import Scene
 from stoker.planning.need import Need
-from stoker.planning.placement import find
+from stoker.planning.placement import Search
 from stoker.planning.room import Rooms
 from stoker.resources import format_cpu, format_size
 
 _GIB = 2**30
 
 
-def nearest(need: Need, rooms: Rooms, scene: Scene, *, placed: int, wanted: int) -> list[dict[str, str]]:
+def nearest(need: Need, search: Search, *, placed: int, wanted: int) -> list[dict[str, str]]:
     """[{change, sentence}]: `change` is what to write in the spec. At most one per field, and only what would fit."""
     found = []
     if 0 < placed < wanted:
         found.append({"change": f"replicas: {placed}", "sentence": f"{placed} of {wanted} replicas have room now"})
-    for field, value, smaller in _smaller(need, rooms):
-        best = find(smaller, rooms, scene).best
+    for field, value, smaller in _smaller(need, search.rooms):
+        best = search.find(smaller).best
         if best is not None:
             found.append({"change": f"resources.{field}: {value}", "sentence": f"with {field} {value} it would fit on {best.node}"})
     return found

@@ -12,9 +12,8 @@ from scheduler.draft import Draft
 from scheduler.leaving import drain
 from scheduler.rollout import Fleet
 from scheduler.tending import Tended, fleet, on_draining_node, why_outgoing
-from stoker.planning.filters import Scene
 from stoker.planning.need import Need, need_of
-from stoker.planning.placement import Candidate, Verdict, find
+from stoker.planning.placement import Candidate, Search, Verdict, shape_of
 from stoker.planning.room import Rooms
 from stoker.records import Assignment, NodeRecord, Reason, Resolution, SessionRecord
 from stoker.specs import ServiceSpec
@@ -27,15 +26,15 @@ def place_all(draft: Draft, tended: Mapping[str, Tended]) -> None:
     """1. every PENDING session gets a place or a reason
     2. where a replacement fits nowhere, the one that it replaces may have to go first
     """
-    search = _Search(draft)
+    places = _Places(draft)
     stuck: dict[str, Reason] = {}
     for session in waiting(draft, tended):  # (1)
-        reason = _place(draft, search, tended[session.service], session)
+        reason = _place(draft, places, tended[session.service], session)
         if reason is not None:
             draft.keep_pending(session, reason)
             stuck.setdefault(session.service, reason)
     for name, service in tended.items():  # (2)
-        _make_room(draft, search, service, draft.specs[name], stuck=name in stuck)
+        _make_room(draft, places, service, draft.specs[name], stuck=name in stuck)
 
 
 def waiting(draft: Draft, tended: Mapping[str, Tended]) -> list[SessionRecord]:
@@ -44,47 +43,50 @@ def waiting(draft: Draft, tended: Mapping[str, Tended]) -> list[SessionRecord]:
     return sorted(found, key=lambda s: (-draft.specs[s.service].priority, s.created_at, s.id))
 
 
-class _Search:
+class _Places:
     """Rooms are counted up once there is something to place. A need that found no place in this pass is not asked about again."""
 
     def __init__(self, draft: Draft) -> None:
         self._draft = draft
-        self._rooms: Rooms | None = None
+        self._search: Search | None = None
         self._full: dict[tuple[Need, frozenset[str], frozenset[str]], Verdict] = {}
 
     @property
-    def rooms(self) -> Rooms:
-        if self._rooms is None:
-            self._rooms = Rooms(self._draft.snapshot.nodes, self._draft.sessions.values())
-        return self._rooms
+    def search(self) -> Search:
+        if self._search is None:
+            self._search = Search(Rooms(self._draft.snapshot.nodes, self._draft.sessions.values()), self._draft.vitals)
+        return self._search
 
     def find(self, need: Need, tended: Tended) -> Verdict:
-        scene = self._scene(tended)
-        same = need if need.spread == "require" else msgspec.structs.replace(need, service="", revision=0)
-        key = (same, scene.shunned, scene.avoided)
+        shunned, avoided = self._left_out(tended)
+        key = (shape_of(need), shunned, avoided)
         if key in self._full:
             return self._full[key]
-        verdict = find(need, self.rooms, scene)
+        verdict = self.search.find(need, shunned=shunned, avoided=avoided)
         if not verdict.candidates:
             self._full[key] = verdict
         return verdict
 
+    def book(self, session: SessionRecord) -> None:
+        self.search.rooms.book(session)
+
     def fits_without(self, need: Need, tended: Tended, gone: list[SessionRecord]) -> bool:
         """Whether it would find a place if these went."""
+        shunned, avoided = self._left_out(tended)
         for session in gone:
-            self.rooms.release(session)
+            self.search.rooms.release(session)
         try:
-            return bool(find(need, self.rooms, self._scene(tended)).candidates)
+            return bool(self.search.find(need, shunned=shunned, avoided=avoided).candidates)
         finally:
             for session in gone:
-                self.rooms.book(session)
+                self.search.rooms.book(session)
 
-    def _scene(self, tended: Tended) -> Scene:
+    def _left_out(self, tended: Tended) -> tuple[frozenset[str], frozenset[str]]:
         state = tended.service.backoff
-        return Scene(vitals=self._draft.vitals, shunned=backoff.shunned(state), avoided=backoff.avoided(state, self._draft.now))
+        return backoff.shunned(state), backoff.avoided(state, self._draft.now)
 
 
-def _place(draft: Draft, search: _Search, tended: Tended, session: SessionRecord) -> Reason | None:
+def _place(draft: Draft, places: _Places, tended: Tended, session: SessionRecord) -> Reason | None:
     """1. nothing to start, or nowhere ever; 2. a pause after failures; 3. the best node now. The reason, if none."""
     resolution, service = tended.settled.resolution, tended.service
     if resolution is None or tended.settled.blocked is not None:
@@ -94,11 +96,11 @@ def _place(draft: Draft, search: _Search, tended: Tended, session: SessionRecord
         return pause  # (2)
     spec = draft.specs[service.name]
     need = need_of(spec, service.revision, resolution)
-    verdict = search.find(need, tended)
+    verdict = places.find(need, tended)
     if verdict.best is None:
         return _told(session, verdict, service.backoff.avoid.keys(), need)
     placed = draft.place(session, verdict.best.node, _assignment(draft, tended, resolution, verdict.best))  # (3)
-    search.rooms.book(placed)
+    places.book(placed)
     return None
 
 
@@ -130,7 +132,7 @@ def _local(resolution: Resolution, node: NodeRecord, model: str) -> Resolution:
     return msgspec.structs.replace(resolution, model_path=facts.path, facts_digest=facts.digest)
 
 
-def _make_room(draft: Draft, search: _Search, tended: Tended, spec: ServiceSpec, *, stuck: bool) -> None:
+def _make_room(draft: Draft, places: _Places, tended: Tended, spec: ServiceSpec, *, stuck: bool) -> None:
     """For sessions that are to be replaced while their replacement finds no place:
 
     1. a node that is being drained does not wait for room elsewhere, nor beyond its deadline
@@ -149,7 +151,7 @@ def _make_room(draft: Draft, search: _Search, tended: Tended, spec: ServiceSpec,
     if blocked or not no_place or draining or resolution is None or not _replaces(draft, spec):
         return
     need = need_of(spec, tended.service.revision, resolution)
-    for session in _enough(search, tended, need, now):  # (2)
+    for session in _enough(places, tended, need, now):  # (2)
         drain(draft, spec, session, why_outgoing(draft, tended.service, session))
 
 
@@ -165,11 +167,11 @@ def _replaces(draft: Draft, spec: ServiceSpec) -> bool:
     return len(group) <= 1
 
 
-def _enough(search: _Search, tended: Tended, need: Need, now: Fleet) -> list[SessionRecord]:
+def _enough(places: _Places, tended: Tended, need: Need, now: Fleet) -> list[SessionRecord]:
     """The fewest of the outgoing, oldest first, whose room would do; none if not even all of it would."""
     gone: list[SessionRecord] = []
     for session in sorted(now.outgoing, key=lambda s: (s.created_at, s.id)):
         gone.append(session)
-        if search.fits_without(need, tended, gone):
+        if places.fits_without(need, tended, gone):
             return gone
     return []

@@ -12,6 +12,7 @@ from stoker.planning.need import Need
 from stoker.planning.refusals import Refusal, reason
 from stoker.planning.room import NodeRoom, Rooms
 from stoker.planning.scorers import score
+from stoker.planning.vitals import Vital
 from stoker.records import DeviceShare, NodeRecord, Reason
 
 
@@ -42,32 +43,61 @@ def nobody(group: str) -> Reason:
     return Reason("node_silent", f"no node of the resource group {group} is connected: start a worker (stoker worker)")
 
 
-def find(need: Need, rooms: Rooms, scene: Scene) -> Verdict:
-    """Ask every node of the group.
-
-    1. Nodes with two failures in a row are left out
-    2. unless every node that could take the session, now or once others leave, is one of them.
+class Search:
+    """Looks for places in `rooms`, which may change between two questions. What a node answered is kept until it changes, by
+    the shape of the need: replicas, and services alike, do not ask every node again.
     """
-    verdict = _ask(need, rooms, scene)  # (1)
-    waits = any(refusal.busy for refusal in verdict.refused.values())
-    if verdict.candidates or waits or not scene.shunned:
-        return verdict
-    return _ask(need, rooms, msgspec.structs.replace(scene, shunned=frozenset()))  # (2)
+
+    def __init__(self, rooms: Rooms, vitals: Mapping[str, Vital]) -> None:
+        self.rooms = rooms
+        self._vitals = vitals
+        self._answers: dict[_Shape, dict[str, tuple[int, _Answer]]] = {}
+
+    def find(self, need: Need, *, shunned: frozenset[str] = frozenset(), avoided: frozenset[str] = frozenset()) -> Verdict:
+        """Ask every node of the group.
+
+        1. Nodes with two failures in a row are left out
+        2. unless every node that could take the session, now or once others leave, is one of them.
+        """
+        verdict = self._ask(need, shunned, avoided)  # (1)
+        waits = any(refusal.busy for refusal in verdict.refused.values())
+        if verdict.candidates or waits or not shunned:
+            return verdict
+        return self._ask(need, frozenset(), avoided)  # (2)
+
+    def _ask(self, need: Need, shunned: frozenset[str], avoided: frozenset[str]) -> Verdict:
+        scene = Scene(vitals=self._vitals, shunned=shunned, avoided=avoided)
+        known = self._answers.setdefault((shape_of(need), shunned, avoided), {})
+        candidates, refused = [], {}
+        for name, room in self.rooms.by_name.items():
+            if room.node.group != need.group:
+                continue
+            version, answer = known.get(name, _UNASKED)
+            if version != room.version:
+                answer = ask(need, room, scene)
+                known[name] = room.version, answer
+            if isinstance(answer, Refusal):
+                refused[name] = answer
+            else:
+                candidates.append(Candidate(name, answer, score(need, room, answer)))
+        candidates.sort(key=lambda candidate: (-candidate.score, candidate.node))
+        return Verdict(tuple(candidates), refused)
 
 
-def _ask(need: Need, rooms: Rooms, scene: Scene) -> Verdict:
-    candidates, refused = [], {}
-    for name, room in rooms.by_name.items():
-        if room.node.group != need.group:
-            continue
-        refusal = refuse(need, room, scene)
-        found = pick(need, room) if refusal is None else refusal
-        if isinstance(found, Refusal):
-            refused[name] = found
-        else:
-            candidates.append(Candidate(name, found, score(need, room, found)))
-    candidates.sort(key=lambda candidate: (-candidate.score, candidate.node))
-    return Verdict(tuple(candidates), refused)
+_Answer = tuple[DeviceShare, ...] | Refusal
+_Shape = tuple[Need, frozenset[str], frozenset[str]]
+_UNASKED: tuple[int, _Answer] = (-1, ())
+
+
+def shape_of(need: Need) -> Need:
+    """What nodes look at: whose session it is matters to them only where replicas must be apart."""
+    return need if need.spread == "require" else msgspec.structs.replace(need, service="", revision=0)
+
+
+def ask(need: Need, room: NodeRoom, scene: Scene) -> _Answer:
+    """The devices that this node would give, or its refusal."""
+    refusal = refuse(need, room, scene)
+    return pick(need, room) if refusal is None else refusal
 
 
 def impossible(need: Need, nodes: Mapping[str, NodeRecord]) -> Reason | None:
@@ -76,9 +106,7 @@ def impossible(need: Need, nodes: Mapping[str, NodeRecord]) -> Reason | None:
     for name, node in nodes.items():
         if node.removed or node.group != need.group:
             continue
-        empty = NodeRoom(node)
-        refusal = refuse(need, empty, Scene())
-        found = pick(need, empty) if refusal is None else refusal
+        found = ask(need, NodeRoom(node), Scene())
         if not isinstance(found, Refusal) or not found.lasting:
             return None
         refused[name] = found

@@ -35,9 +35,12 @@ class DeviceRoom:
 
 
 class NodeRoom:
-    """One node: `cpu` millicores and `memory` bytes left, its devices, and how many replicas of (service, revision) it runs."""
+    """One node: `cpu` millicores and `memory` bytes left, its devices, and how many replicas of (service, revision) it runs.
 
-    __slots__ = ("cpu", "devices", "memory", "node", "replicas")
+    `version` grows with every booking, so that an answer about this room can be told from an outdated one.
+    """
+
+    __slots__ = ("cpu", "devices", "memory", "node", "replicas", "version")
 
     def __init__(self, node: NodeRecord) -> None:
         self.node = node
@@ -45,9 +48,11 @@ class NodeRoom:
         self.memory = node.memory
         self.devices = {gpu.id: DeviceRoom(gpu, gpu.id in node.cordoned_gpus) for gpu in node.gpus}
         self.replicas: Counter[tuple[str, int]] = Counter()
+        self.version = 0
 
     def hold(self, cpu: int, memory: int, shares: Iterable[DeviceShare], sign: int = 1) -> None:
         """Book (sign 1) or free (sign -1). Devices that the node no longer shows are nobody's to sell anyway."""
+        self.version += 1
         self.cpu -= sign * cpu
         self.memory -= sign * memory
         for part in shares:
