@@ -22,10 +22,16 @@ BUFFER_LIMIT = 262_144
 """Bytes of an answer that wait for a slow client; the engine is not read beyond."""
 
 
-class AsgiClient:
-    """What an exchange says, kept until the server takes it."""
+COLLECT_LIMIT = 32 * 2**20
+"""Bytes of an answer without a length for a client of HTTP/1.0, which knows no chunks; it is collected first."""
 
-    def __init__(self) -> None:
+
+class AsgiClient:
+    """What an exchange says, kept until the server takes it. `modern`: the client speaks HTTP/1.1."""
+
+    def __init__(self, modern: bool) -> None:
+        self._modern = modern
+        self._collected: tuple[int, Headers, bytearray] | None = None
         self.exchange: Exchange | None = None
         self._out: deque[Message | None] = deque()  # bounded by BUFFER_LIMIT: beyond it the engine is not read
         self._news = asyncio.Event()
@@ -37,16 +43,30 @@ class AsgiClient:
     # the exchange's side
 
     def start(self, status: int, headers: Headers, body: bytes, ended: bool) -> None:
-        self._out.append({"type": "http.response.start", "status": status, "headers": headers})
+        if self._modern or any(name == b"content-length" for name, _ in headers):
+            self._out.append({"type": "http.response.start", "status": status, "headers": headers})
+        else:
+            self._collected = (status, headers, bytearray())
         self.send(body, ended)
 
     def send(self, body: bytes, ended: bool) -> None:
+        if self._collected is not None:
+            self._collect(body, ended, *self._collected)
+            return
         self._out.append({"type": "http.response.body", "body": body, "more_body": not ended})
         self._waiting_bytes += len(body)
         self._news.set()
         if self._waiting_bytes > BUFFER_LIMIT and not self._full and not ended:
             self._full = True
             self._tell_full(True)
+
+    def _collect(self, body: bytes, ended: bool, status: int, headers: Headers, collected: bytearray) -> None:
+        collected += body
+        if len(collected) > COLLECT_LIMIT:
+            self.cut()
+        elif ended:
+            self._collected = None
+            self.start(status, [*headers, (b"content-length", b"%d" % len(collected))], bytes(collected), True)
 
     def cut(self) -> None:
         self._out.append(None)
@@ -131,7 +151,7 @@ class Inference:
         place = self._plane.addressing.place(target, request.host)
         if place is None:
             raise NotFound(f"there is nothing at {request.path[:200]}")
-        client = AsgiClient()
+        client = AsgiClient(scope["http_version"] == "1.1")
         client.exchange = Exchange(self._plane, request, place, client)
         return client.exchange
 

@@ -16,7 +16,7 @@ from uvicorn.server import ServerState
 
 from router.exchange import Exchange
 from router.request import Place, Request
-from router.wire.guard import Guard
+from router.wire.guard import Guard, Phase
 from router.wire.heads import Headers
 from stoker.errors import InvalidRequest
 
@@ -50,7 +50,7 @@ class FastProtocol(Guard):
     def data_received(self, data: bytes) -> None:
         super().data_received(data)
         fresh, self._fresh = self._fresh, None
-        if fresh is not None and self._refusal is None:
+        if fresh is not None and self.active is fresh:
             fresh.begin()
 
     def head_complete(self) -> None:
@@ -111,7 +111,7 @@ class FastProtocol(Guard):
         cycle = self.active
         if not isinstance(cycle, FastCycle):
             return super().interrupt()
-        if cycle is not self._current or cycle.response_started:
+        if cycle is not self._current or self._phase is not Phase.BODY or cycle.response_started:
             return False
         cycle.exchange.gone()
         return True

@@ -138,7 +138,8 @@ class Guard(HttpToolsProtocol):
             self._phase, self._since = Phase.HEAD, time.monotonic()
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        self.headers.append((name.lower(), value))
+        if self._phase is Phase.HEAD:  # what comes behind a chunked body is never a field of the request
+            self.headers.append((name.lower(), value))
 
     def on_chunk_header(self) -> None:
         self._chunks += 1
@@ -273,7 +274,7 @@ class Guard(HttpToolsProtocol):
     def interrupt(self) -> bool:
         """Take the answer away from whoever would give it, if that is the request being refused and nothing was said to it."""
         cycle = self.active
-        if cycle is not self.cycle or getattr(cycle, "response_started", True):
+        if cycle is not self.cycle or self._phase is not Phase.BODY or cycle.response_started:
             return False
         cycle.disconnected = True
         cycle.message_event.set()

@@ -16,7 +16,6 @@ async def router(store: Store, request: pytest.FixtureRequest) -> AsyncIterator[
     """A router's data path, once by each driver."""
     async with data_path(store, fast=request.param == "fast") as path:
         yield path
-        assert bool(path.asgi_calls) is (request.param == "asgi") or not path.server.server_state.total_requests
 
 
 @pytest.fixture

@@ -40,6 +40,7 @@ class DataPath:
         self.woken: list[str] = []
         self.port = 0
         self.asgi_calls = 0
+        self.fast = False
         self.server: Server
         self.url = ""
 
@@ -136,6 +137,7 @@ async def data_path(store: Store, *, fast: bool) -> AsyncIterator[DataPath]:
         addressing=Addressing("example.org", True),
     )  # fmt: skip
     path = DataPath(store, plane, epoch, tokens)
+    path.fast = fast
     await mirror.open()
     async with asyncio.TaskGroup() as group:
         tasks = [group.create_task(mirror.follow()), group.create_task(plane.run())]
