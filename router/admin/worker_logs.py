@@ -32,8 +32,11 @@ class WorkerLogs:
     async def lines(self, session: SessionRecord, wish: Wish, *, follow: bool = False) -> AsyncGenerator[str, None]:
         """`SESSION TIME TEXT`, oldest first; with `follow` until the session ends."""
         node = self._nodes.get(session.node or "")
-        if node is None or not node.worker_url:
+        if node is None:
             yield _apology(session.id, f"the node {session.node} is not there any more, and its logs with it")
+            return
+        if not node.worker_url:
+            yield _apology(session.id, f"the worker of {node.name} says no address for its logs")
             return
         given = {"tail": wish.tail, "since": wish.since, "follow": 1 if follow else None}
         query = {name: str(value) for name, value in given.items() if value is not None}
