@@ -106,7 +106,8 @@ def impossible(need: Need, nodes: Mapping[str, NodeRecord]) -> Reason | None:
     for name, node in nodes.items():
         if node.removed or node.group != need.group:
             continue
-        found = ask(need, NodeRoom(node), Scene())
+        opened = msgspec.structs.replace(node, cordoned=False, draining_until=None)
+        found = ask(need, NodeRoom(opened), Scene())
         if not isinstance(found, Refusal) or not found.lasting:
             return None
         refused[name] = found
