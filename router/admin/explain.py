@@ -1,33 +1,43 @@
-"""Dry run and explain: would it fit, where, and why not elsewhere. The decision is `model_variants.explain`, which the scheduler shares."""
+"""Dry run and explain: would it fit, where, and why not elsewhere; by the same arithmetic that the scheduler places with."""
 
 from __future__ import annotations
 
-import msgspec
+import asyncio
+from typing import Any
 
 from model_variants.explain import explain
-from router.admin import shapes
 from router.admin.call import Call
 from stoker.records import Resolution, ServiceRecord
 from stoker.specs import ServiceSpec, refuse_frozen, without_effect
 
 
-async def explain_spec(call: Call, spec: ServiceSpec, old: ServiceRecord | None) -> shapes.Explained:
+async def explain_spec(call: Call, spec: ServiceSpec, old: ServiceRecord | None) -> dict[str, Any]:
     """What applying `spec` would do. Raises InvalidSpec where a field cannot change."""
-    if old is None or old.deleted_at is not None:
-        return _explain(call, spec, None, None)
-    before = ServiceSpec.from_json(old.spec)
-    refuse_frozen(before, spec)
-    return _explain(call, spec, before, old.resolved)
+    before = ServiceSpec.from_json(old.spec) if old is not None and old.deleted_at is None else None
+    if before is not None:
+        refuse_frozen(before, spec)
+    return await _explain(call, spec, before, _kept(old) if before is not None else None)
 
 
-async def explain_record(call: Call, record: ServiceRecord) -> shapes.Explained:
+async def explain_record(call: Call, record: ServiceRecord) -> dict[str, Any]:
     """Why the service's sessions are where they are, or nowhere."""
     spec = ServiceSpec.from_json(record.spec)
-    return _explain(call, spec, spec, record.resolved)
+    return await _explain(call, spec, spec, _kept(record))
 
 
-def _explain(call: Call, spec: ServiceSpec, old: ServiceSpec | None, kept: Resolution | None) -> shapes.Explained:
+async def _explain(call: Call, spec: ServiceSpec, before: ServiceSpec | None, kept: Resolution | None) -> dict[str, Any]:
+    """The form of shapes.Explained. In a thread, on copies: a large cluster must not hold up requests."""
     context = call.context
-    mirror, pulse = context.mirror, context.pulse
-    found = explain(spec, mirror.nodes, mirror.sessions.values(), pulse.seen, pulse.now(), context.variants, old=old, kept=kept)
-    return msgspec.convert(found | {"notes": without_effect(spec)}, shapes.Explained)
+    nodes, sessions, seen, now = (
+        dict(context.mirror.nodes),
+        list(context.mirror.sessions.values()),
+        context.pulse.seen,
+        context.pulse.looked_at,
+    )
+    found = await asyncio.to_thread(explain, spec, nodes, sessions, seen, now, context.variants, old=before, kept=kept)
+    return found | {"notes": without_effect(spec)}
+
+
+def _kept(record: ServiceRecord | None) -> Resolution | None:
+    """What was chosen for it, if its next session would still be started from that."""
+    return record.resolved if record is not None and record.resolved_revision >= record.resolve_at else None

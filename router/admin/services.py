@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 from starlette.responses import Response
 
+from model_variants.resolve import check
 from router.admin import shapes, views
 from router.admin.apply import Applied, apply
 from router.admin.call import BODY_LIMIT, Call, answer, has_labels, labels
@@ -44,6 +45,7 @@ async def put(call: Call) -> Response:
     spec = _in_project(call, spec, old)
     bounds = Bounds((*call.context.settings.allowed_roots, call.context.settings.models_dir()), call.context.settings.deployer_may)
     spec = granted(call.principal, spec, bounds)
+    check(spec, call.context.variants)
     if call.flag("dry_run"):
         return answer(await explain_spec(call, spec, old))
     done = await apply(
