@@ -72,13 +72,10 @@ async def test_what_needs_no_files_is_refused_at_once(admin: httpx2.AsyncClient)
 
 
 MOUNT = {"target": "/x"}
-REFUSED = (
-    {"runtime": "process"},
-    {"model": "/etc"},
-    {"model": "/database"},
-    {"mounts": [{"source": "/etc", **MOUNT}]},
+REFUSED: tuple[dict[str, object], ...] = (
+    {"runtime": "process"}, {"model": "/etc"}, {"model": "/database"}, {"mounts": [{"source": "/etc", **MOUNT}]},
     {"model": "demo", "runtime": None},
-)
+)  # fmt: skip
 GRANTED = ({"model": "stored"}, {"model": "hf:org/model"}, {"model": "/data/x"}, {"mounts": [{"source": "/data/lora", **MOUNT}]})
 
 
