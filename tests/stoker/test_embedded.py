@@ -117,9 +117,11 @@ async def test_it_ends_with_its_owner_and_the_next_owner_takes_over_at_once(data
     owner.kill()
     owner.wait()
     owner.stdout.close()
+    async with asyncio.timeout(20):
+        while not gone(pid):
+            await asyncio.sleep(0.01)
     server = EmbeddedServer(data_dir)
     await server.start()
-    assert gone(pid) and server.pid != pid
     assert list(await store.tokens.all()) == ["t"]
     await store.close()
     await server.stop()
@@ -138,10 +140,12 @@ async def test_a_server_that_outlived_its_owner_is_ended_by_the_next(data_dir: P
     while not embedded_socket(data_dir).exists():
         await asyncio.sleep(0.01)
     server = EmbeddedServer(data_dir)
-    reap = asyncio.create_task(asyncio.to_thread(orphan.wait))
-    await server.start()
-    assert await reap == 0 and server.alive()
-    await server.stop()
+    try:
+        await server.start()
+        assert orphan.wait(20) == 0 and server.alive()
+    finally:
+        await server.stop()
+        orphan.kill()
 
 
 async def test_a_stale_socket_and_locks_of_a_killed_machine_do_no_harm(data_dir: Path) -> None:

@@ -117,15 +117,16 @@ async def test_a_follower_that_sleeps_through_more_than_the_feed_holds_catches_u
     mirror = store.mirror("token")
     await mirror.open()
     client, keys = store.database.client, store.database.keys
+    await put_token(store, "early")
     await put_token(store, "late")
     pipe = client.pipeline(transaction=False)
-    for n in range(2, FEED_LENGTH + 2000):
+    for n in range(3, FEED_LENGTH + 2000):
         pipe.xadd(keys.feed(), {"kind": "token", "id": "late", "time": "1"}, id=f"{n}-0", maxlen=FEED_LENGTH, approximate=True)
     pipe.set(keys.feed_version(), FEED_LENGTH + 1999)
     await pipe.execute()
     task = asyncio.create_task(mirror.follow())
     await until(mirror, lambda: mirror.version == FEED_LENGTH + 1999)
-    assert list(mirror.tokens) == ["late"]
+    assert sorted(mirror.tokens) == ["early", "late"]
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)
 
@@ -146,6 +147,12 @@ async def test_an_emptied_store_is_noticed_though_its_feed_is_silent(store: Stor
         assert mirror.tokens == {} and mirror.version == 0
         await put_token(store, "t1")
         await until(mirror, lambda: list(mirror.tokens) == ["t1"])
+
+
+async def test_another_data_set_is_noticed_even_by_who_has_read_nothing_yet(store: Store) -> None:
+    async with following(store, "token") as mirror:
+        await store.database.client.set(store.database.keys.store_id(), "another")
+        await until(mirror, lambda: mirror.store_id == "another")
 
 
 @pytest.mark.parametrize("lost", [1, 5])
