@@ -70,6 +70,10 @@ class Machine(RuleBasedStateMachine):
 
     @rule(target=waiters)
     def queue_up(self) -> Any:
+        lease = self.admission.try_lease(self.service)
+        if lease is not None:
+            self.open.append(lease)
+            return None
         number = len(self.answered)
         self.answered[number] = 0
 
@@ -122,11 +126,8 @@ class Machine(RuleBasedStateMachine):
         assert self.admission.waiting("s") == len(self.queued) <= 5
 
     @invariant()
-    def a_drop_of_room_is_used(self) -> None:
-        now = self.clock[0]
-        if self.queued:
-            self.admission.tick(now)
-            assert not self.queued or not any(route.is_open(now) for route in self.service.routes)
+    def room_is_used_at_once(self) -> None:
+        assert not self.queued or not any(route.is_open(self.clock[0]) for route in self.service.routes)
 
     def teardown(self) -> None:
         while self.open:
