@@ -102,6 +102,7 @@ class Agent:
             whole = now - looked >= inventory.SECONDS or self._record is None
             if whole:
                 await asyncio.to_thread(inventory.look, self._node)
+                await self._still_registered()
                 looked = now
             models = [str(service.spec.get("model", "")) for service in self._node.mirror.services.values()]
             if whole or self._facts.missing() or self._facts.unread(models):
@@ -109,6 +110,14 @@ class Agent:
             await self._publish()
             self._inventory_due.clear()
             await _wait(self._inventory_due, LOOK_AGAIN_SECONDS)
+
+    async def _still_registered(self) -> None:
+        """An emptied store knows nothing of us, and would not say so by itself."""
+        try:
+            if await self._node.store.nodes.get(self._node.name) is None:
+                self._record = None
+        except StoreUnavailable:
+            log.debug("whether the node is registered is not known: the store is away")
 
     async def _publish(self) -> None:
         fresh = inventory.record(self._node, self._url, self._facts.known)

@@ -5,6 +5,7 @@ Not measured here: MIG, and what NVML calls a process inside another container's
 
 from __future__ import annotations
 
+import ctypes
 import logging
 from collections.abc import Collection, Sequence
 from typing import Any
@@ -28,6 +29,8 @@ class NvidiaDevices:
         self._why = self._open()
 
     def _open(self) -> str | None:
+        if not _has_library():
+            return "no NVIDIA driver is installed (libnvidia-ml is missing)"
         try:
             import pynvml
         except ImportError:
@@ -89,6 +92,15 @@ class NvidiaDevices:
             except self._nvml.NVMLError as error:
                 log.debug("NVML does not tell who uses %s: %s", id, error)
         return found
+
+
+def _has_library() -> bool:
+    """Asked first, as pynvml is large, and would be imported on every machine without a GPU."""
+    try:
+        ctypes.CDLL("libnvidia-ml.so.1")
+    except OSError:
+        return False
+    return True
 
 
 def _text(value: str | bytes) -> str:

@@ -7,7 +7,6 @@ import ctypes
 import os
 import resource
 import sys
-from typing import NoReturn
 
 from worker.runtimes.engine_order import EngineOrder
 
@@ -18,8 +17,8 @@ _MS_RDONLY, _MS_REMOUNT, _MS_BIND, _MS_REC, _MS_SLAVE = 1, 32, 4096, 16384, 1 <<
 _HANDLED = (signal.SIGTERM, signal.SIGUSR1, signal.SIGCHLD, signal.SIGHUP, signal.SIGINT, signal.SIGPIPE)
 
 
-def become(order: EngineOrder, libc: ctypes.CDLL, parent: int, ready: int, failed: int, output: int) -> NoReturn:
-    """Wait for a byte on `ready`, then become the engine. What goes wrong is written to `failed`, which closes when it begins."""
+def become(order: EngineOrder, libc: ctypes.CDLL, parent: int, ready: int, failed: int, output: int) -> None:
+    """Never returns: waits for a byte on `ready`, then becomes the engine. `failed` hears what went wrong, and closes if nothing did."""
     argv = order.all("argv")
     try:
         _prepare(order, libc, parent, output)

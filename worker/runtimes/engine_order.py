@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+
+TYPE_CHECKING = False  # as in typing, whose import would cost 1.5 MB in every session
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 _READ_SIZE = 64 * 1024
 _END = b"end="

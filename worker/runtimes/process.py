@@ -7,13 +7,13 @@ What they say together: lock held → it runs; exit.json → it ended; state.jso
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import fcntl
 import logging
 import os
 import pwd
 import shutil
 import signal
-import subprocess
 import sys
 import time
 from pathlib import Path
@@ -64,7 +64,7 @@ class ProcessRuntime:
         self._cgroups = CgroupMaker(node)
         self._user = _look_up(user) if user else None
         self._log_limit, self._log_files = log_limit, log_files
-        self._children: dict[str, subprocess.Popen[bytes]] = {}
+        self._children: dict[str, int] = {}
         root.mkdir(parents=True, exist_ok=True)
 
     def folder(self, session: str) -> Path:
@@ -96,7 +96,7 @@ class ProcessRuntime:
         if state is not None and self._lives(session):
             await process_ended(state.supervisor, state.supervisor_start, lambda: self._lives(session))
         if child is not None:
-            await asyncio.to_thread(child.wait)
+            await asyncio.to_thread(_reap, child)
             self._children.pop(session, None)
         return await self._ending(session)
 
@@ -152,35 +152,35 @@ class ProcessRuntime:
             os.close(lock)
         state = self._state(job.session)
         if answer != "started" or state is None:
-            child.kill()
-            child.wait()
+            os.kill(child, signal.SIGKILL)  # our child, not waited for: the pid is its own
+            os.waitpid(child, 0)
             self._cgroups.remove(job.session)
             raise _refused(answer)
         self._children[job.session] = child
         return Running(pid=state.pid, started_at=state.started_at)
 
-    def _spawn(self, job: Job, folder: Path, work: Path, lock: int) -> tuple[subprocess.Popen[bytes], str]:
-        """The supervisor, and what it said: `started` or `failed ERRNO TEXT`; empty if it died."""
+    def _spawn(self, job: Job, folder: Path, work: Path, lock: int) -> tuple[int, str]:
+        """The supervisor's pid, and what it said: `started` or `failed ERRNO TEXT`; empty if it died."""
         order = self._order(job, work, self._cgroups.make(job.session, job.memory))
-        with open(folder / "supervisor.log", "ab") as errors:
-            child = subprocess.Popen(
-                [sys.executable, "-I", "-S", str(_SUPERVISE), str(folder), str(lock)],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=errors,
-                cwd=folder,
-                env={name: os.environ[name] for name in _NEEDED if name in os.environ},
-                pass_fds=(lock,),
-                start_new_session=True,
+        errors = os.open(folder / "supervisor.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+        told, tell = os.pipe()
+        heard, say = os.pipe()
+        given = {told: 0, say: 1, errors: 2, lock: 3}
+        try:
+            pid = os.posix_spawn(
+                sys.executable,
+                [sys.executable, "-I", "-S", str(_SUPERVISE), str(folder), "3"],
+                {name: os.environ[name] for name in _NEEDED if name in os.environ},
+                file_actions=[(os.POSIX_SPAWN_DUP2, ours, theirs) for ours, theirs in given.items()],
+                setsid=True,
             )
-        assert child.stdin is not None and child.stdout is not None
-        with child.stdout:
-            try:
-                with child.stdin:
-                    child.stdin.write(order)
-            except BrokenPipeError:
-                return child, ""
-            return child, child.stdout.readline().decode(errors="replace").strip()
+        finally:
+            for fd in (told, say, errors):
+                os.close(fd)
+        with os.fdopen(tell, "wb", buffering=0) as pipe, contextlib.suppress(BrokenPipeError):
+            _write_all(pipe.fileno(), order)
+        with os.fdopen(heard, "rb") as answer:
+            return pid, answer.readline().decode(errors="replace").strip()
 
     def _order(self, job: Job, work: Path, cgroups: Cgroups) -> bytes:
         fields = [("argv", word) for word in job.argv]
@@ -272,6 +272,16 @@ def _read(path: Path, kind: type[StructT]) -> StructT | None:
     except msgspec.DecodeError as error:
         log.error("%s cannot be read: %s", path, error)
         return None
+
+
+def _write_all(fd: int, data: bytes) -> None:
+    while data:
+        data = data[os.write(fd, data) :]
+
+
+def _reap(child: int) -> None:
+    with contextlib.suppress(ChildProcessError):
+        os.waitpid(child, 0)
 
 
 def _refused(answer: str) -> CannotStart:
