@@ -16,6 +16,9 @@ from router.finding import callable_services
 from router.rules import NOBODY
 from stoker.errors import ModelNotFound
 
+_CONTEXT_OPTIONS = ("max_model_len", "context_length")
+"""What variants call it."""
+
 
 async def index(call: Call) -> Response:
     return answer({"object": "list", "data": [model for _, model in _models(call)]})
@@ -63,9 +66,10 @@ def _model(context: Context, name: str, service: Service) -> dict[str, Any]:
 def _context_length(context: Context, service: Service) -> int | None:
     """What was asked for, else what the model's files say."""
     record = service.record
-    asked = record.resolved.options.get("max_model_len") if record.resolved else None
-    if isinstance(asked, int):
-        return asked
+    options = record.resolved.options if record.resolved else {}
+    asked = [options.get(name) for name in _CONTEXT_OPTIONS]
+    if given := [length for length in asked if isinstance(length, int)]:
+        return given[0]
     model = str(record.spec.get("model"))
     found = (node.facts[model].get("context_length") for node in context.mirror.nodes.values() if model in node.facts)
     return next((length for length in found if isinstance(length, int)), None)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator, Iterable
-from contextlib import aclosing
+from contextlib import AsyncExitStack, aclosing
 
 from starlette.responses import Response, StreamingResponse
 
@@ -61,14 +61,14 @@ def choose(sessions: Iterable[SessionRecord], *, only: str | None, previous: boo
 
 async def merged(logs: WorkerLogs, sessions: list[SessionRecord], wish: Wish) -> AsyncGenerator[str, None]:
     """All lines in the order of their times; the last `tail` of all, where that is given."""
-    lines = _in_order([logs.lines(session, wish) for session in sessions])
-    if wish.tail is None:
+    async with aclosing(_in_order([logs.lines(session, wish) for session in sessions])) as lines:
+        if wish.tail is None:
+            async for line in lines:
+                yield line
+            return
+        kept: deque[str] = deque(maxlen=wish.tail)
         async for line in lines:
-            yield line
-        return
-    kept: deque[str] = deque(maxlen=wish.tail)
-    async for line in lines:
-        kept.append(line)
+            kept.append(line)
     for line in kept:
         yield line
 
@@ -76,7 +76,7 @@ async def merged(logs: WorkerLogs, sessions: list[SessionRecord], wish: Wish) ->
 async def followed(
     logs: WorkerLogs, call: Call, name: str, first: list[SessionRecord], wish: Wish, only: str | None
 ) -> AsyncGenerator[str, None]:
-    """Lines as they come, of these sessions and of those that are placed later, until the client leaves.
+    """Lines as they come, of these sessions and of those that are placed later, until the client leaves or this router ends.
 
     With `only`, until that session is over. A slow reader slows the workers down: QUEUE lines wait here.
     """
@@ -86,6 +86,8 @@ async def followed(
         try:
             while (line := await queue.get()) is not None:
                 yield line
+        except GeneratorExit:
+            return  # the client left; a task group would make an error of it
         finally:
             watcher.cancel()
 
@@ -94,22 +96,22 @@ async def _watch(
     logs: WorkerLogs, call: Call, name: str, first: list[SessionRecord], wish: Wish, only: str | None, queue: asyncio.Queue[str | None]
 ) -> None:
     """One reader per session; what comes after the first look is read from its beginning."""
-    started = {session.id for session in _sessions(call, name)} - {session.id for session in first}
-    started -= {s.id for s in _sessions(call, name) if s.node is None}
-    waiting, later = list(first), Wish(tail=None, since=None)
+    known = {s.id for s in _sessions(call, name) if s.node is not None} | {s.id for s in first}
+    waiting = first[:SESSIONS_LIMIT]
     async with asyncio.TaskGroup() as group:
         readers: list[asyncio.Task[None]] = []
-        while True:
-            for session in waiting[:SESSIONS_LIMIT]:
-                started.add(session.id)
-                readers.append(group.create_task(_read(logs, session, wish, queue)))
+        while not call.context.life.draining:
+            known |= {session.id for session in waiting}
             readers = [reader for reader in readers if not reader.done()]
+            readers += [group.create_task(_read(logs, session, wish, queue)) for session in waiting]
             if only is not None and not readers:
                 break
-            wish = later
+            wish = Wish(tail=None, since=None)
             await asyncio.sleep(_LOOK_SECONDS)
-            fresh = [s for s in _sessions(call, name) if s.node is not None and s.id not in started and only is None]
+            fresh = [s for s in _sessions(call, name) if s.node is not None and s.id not in known and only is None]
             waiting = fresh[: SESSIONS_LIMIT - len(readers)]
+        for reader in readers:
+            reader.cancel()
     await queue.put(None)
 
 
@@ -119,22 +121,21 @@ async def _read(logs: WorkerLogs, session: SessionRecord, wish: Wish, queue: asy
             await queue.put(line)
 
 
-async def _in_order(streams: list[AsyncIterator[str]]) -> AsyncIterator[str]:
+async def _in_order(streams: list[AsyncGenerator[str, None]]) -> AsyncGenerator[str, None]:
     """Each stream is in order already; the earliest head goes out first. At most _LINES_LIMIT lines."""
-    heads: list[tuple[str, str, int]] = []
-    for index, stream in enumerate(streams):
-        async for line in stream:
-            heads.append((_time(line), line, index))
-            break
-    for _ in range(_LINES_LIMIT):
-        if not heads:
-            return
-        head = min(heads, key=lambda entry: entry[0])
-        heads.remove(head)
-        yield head[1]
-        async for line in streams[head[2]]:
-            heads.append((_time(line), line, head[2]))
-            break
+    async with AsyncExitStack() as opened:
+        for stream in streams:
+            await opened.enter_async_context(aclosing(stream))
+        heads = [(line, stream) for stream in streams if (line := await anext(stream, None)) is not None]
+        for _ in range(_LINES_LIMIT):
+            if not heads:
+                return
+            head = min(heads, key=lambda entry: _time(entry[0]))
+            heads.remove(head)
+            yield head[0]
+            following = await anext(head[1], None)
+            if following is not None:
+                heads.append((following, head[1]))
 
 
 def _time(line: str) -> str:

@@ -76,6 +76,34 @@ async def test_following_goes_on_with_the_next_session_and_ends_with_the_client(
             await asyncio.sleep(0.01)
 
 
+async def test_a_client_that_leaves_amid_many_lines_leaves_nothing_behind(
+    site: Router, worker: WorkerHttp, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The router is stuck in sending when the client goes."""
+    worker.lines = {"mine-a": [at(1, "x" * 10_000)] * 2_000}
+    await site.session(id="mine-a")
+    await site.settled()
+    for query in ({"follow": "true"}, {}):
+        async with site.client() as admin, asyncio.timeout(20):
+            async with admin.stream("GET", PATH, params=query) as answer:
+                await anext(answer.aiter_raw())
+                await asyncio.sleep(0.2)
+            while worker.followers:
+                await asyncio.sleep(0.01)
+    assert "failed" not in caplog.text and "Traceback" not in caplog.text
+
+
+async def test_followers_do_not_hold_up_the_end_of_the_router(site: Router, worker: WorkerHttp) -> None:
+    worker.lines = {"mine-a": [at(1, "one")]}
+    await site.session(id="mine-a")
+    await site.settled()
+    async with site.client() as admin, asyncio.timeout(20), admin.stream("GET", PATH, params={"follow": "true"}) as answer:
+        lines = answer.aiter_lines()
+        assert await anext(lines)
+        site.context.life.draining = True
+        assert [line async for line in lines] == []
+
+
 async def test_following_one_session_ends_with_it(site: Router, worker: WorkerHttp) -> None:
     worker.lines, worker.ended = {"mine-a": [at(1, "one"), at(2, "two")]}, {"mine-a"}
     await site.session(id="mine-a")
