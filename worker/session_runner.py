@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 _IMPATIENT_SECONDS = 5.0
-"""Grace of a session that was never ready: nobody has a request there."""
+"""Grace of a session that was never ready, as nobody has a request there, and of one whose requests shall end too."""
 
 _KILL_AFTER_SECONDS = 15 * 60.0
 """When the supervisor itself, which counts the grace, is not believed any more."""
@@ -248,10 +248,16 @@ class SessionRunner:
         if reason is not None:
             await self._until_written(lambda: self._node.journal.intend(self.session, reason))
         await self._node.runtime.stop(self.session)
-        patience = _KILL_AFTER_SECONDS if self._was_ready else _IMPATIENT_SECONDS
+        patience = _KILL_AFTER_SECONDS if self._was_ready and not self._at_once() else _IMPATIENT_SECONDS
         if not (await asyncio.wait({ended}, timeout=patience))[0]:
             await self._node.runtime.stop(self.session, kill=True)
             await asyncio.wait({ended})
+
+    def _at_once(self) -> bool:
+        """Whether an admin said --now, of the session or of its service."""
+        record = self._voice.record()
+        service = self._node.mirror.services.get(record.service) if record is not None else None
+        return record is not None and (record.wish == "kill" or (service is not None and service.drop_now))
 
     def _why(self, grant: Grant, stop: Stop, ending: Ending) -> Reason | None:
         if not stop.itself:
