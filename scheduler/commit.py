@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
@@ -29,6 +30,9 @@ from stoker.store.store import Store
 
 log = logging.getLogger(__name__)
 
+PORTION = 64
+"""Writes in one round trip."""
+
 Carry = Callable[[Store, Any, int], Awaitable[Written]]
 
 VERBS: dict[type, Carry] = {
@@ -52,18 +56,22 @@ VERBS: dict[type, Carry] = {
 async def commit(store: Store, actions: Sequence[Action], epoch: Callable[[], int | None]) -> int:
     """Apply `actions` in order; the feed's version after the last write, 0 if there was none.
 
-    `epoch` is asked before every write. Raises StaleLeader as soon as it says None or the store knows a newer leader,
-    StoreUnavailable when the store goes away in between.
+    They go to the store in portions, each in one round trip; `epoch` is asked before each portion, and the store compares
+    it with every write. Raises StaleLeader as soon as it says None or the store knows a newer leader, StoreUnavailable
+    when the store goes away in between.
     """
     version = 0
-    for action in actions:
+    for start in range(0, len(actions), PORTION):
         leading = epoch()
         if leading is None:
             raise StaleLeader("the lease is no longer certain")
-        try:
-            written = await VERBS[type(action)](store, action, leading)
-        except (Refused, NotFound, Conflict) as stale:
-            log.info("%s was dropped: %s", type(action).__name__, stale.message)
-            continue
-        version = max(version, written.version)
+        portion = actions[start : start + PORTION]
+        results = await asyncio.gather(*(VERBS[type(action)](store, action, leading) for action in portion), return_exceptions=True)
+        for action, result in zip(portion, results, strict=True):
+            if isinstance(result, Refused | NotFound | Conflict):
+                log.info("%s was dropped: %s", type(action).__name__, result.message)
+            elif isinstance(result, BaseException):
+                raise result
+            else:
+                version = max(version, result.version)
     return version

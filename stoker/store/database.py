@@ -25,6 +25,7 @@ from redis.exceptions import (
 
 from stoker.errors import Conflict, ModelNameTaken, NotFound, Refused, StaleLeader, StokerError, StoreUnavailable
 from stoker.records import Event
+from stoker.store.batch import Batch
 from stoker.store.keys import Keys
 
 log = logging.getLogger(__name__)
@@ -92,6 +93,7 @@ class Database:
         self.keys = keys
         lua = files("stoker.store").joinpath("lua")
         self._scripts = {name: client.register_script(lua.joinpath(f"{name}.lua").read_text()) for name in SCRIPTS}
+        self._commits = Batch(client, self._scripts["commit"])
 
     async def ask(self, call: Callable[[], Awaitable[Any]]) -> Any:
         """Run one Redis call. No error of Redis comes out of it: the cause of a StoreUnavailable is for the log."""
@@ -151,7 +153,7 @@ class Database:
         args: list[Any] = [_json(control)]
         for name, value in fields.items():
             args += [name, _json(value)]
-        return _outcome(kind, id, await self.script("commit", keys, args))
+        return _outcome(kind, id, await self.ask(lambda: self._commits.run(keys, args)))
 
     async def get(self, kind: str, id: str, type: type[RecordT]) -> RecordT | None:
         """One record, or None. Raises StokerError for one that this version cannot read."""

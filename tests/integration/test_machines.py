@@ -15,8 +15,8 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
-from stoker.client import Client
 
+from stoker.client import Client
 from tests.support.stack import eventually
 
 STOKER = [sys.executable, "-m", "stoker.cli.main"]
