@@ -22,6 +22,7 @@ def ensure_platform(reach: Reach) -> None:
     if launch.running(reach.data) is None:
         began = time.monotonic()
         made = options(reach)
+        launch.enter(reach.data)
         write(f"starting the platform (data in {reach.data.path}) …")
         sys.stdout.flush()
         found = launch.detached(made)

@@ -35,7 +35,7 @@ def read_up(data: DataDir) -> dict[str, Any] | None:
 
 def foreground(options: Options) -> NoReturn:
     """Become `up`, without what the command line had to import. Raises ConfigurationError."""
-    _enter(DataDir(Path(options.data_dir)))
+    enter(DataDir(Path(options.data_dir)))
     os.chdir(options.data_dir)
     os.execv(sys.executable, _argv(options))  # noqa: S606
 
@@ -44,7 +44,7 @@ def detached(options: Options) -> dict[str, Any]:
     """What `up --json` prints, once the platform is ready. Raises ConfigurationError with the reason why it is not."""
     data = DataDir(Path(options.data_dir))
     log = data.logs / "up.log"
-    _enter(data)
+    enter(data)
     log_files.rotate(log)
     reading, writing = os.pipe()
     try:
@@ -68,7 +68,8 @@ def _argv(options: Options) -> list[str]:
     return [sys.executable, "-m", "stoker.cli.up", options.to_text()]
 
 
-def _enter(data: DataDir) -> None:
+def enter(data: DataDir) -> None:
+    """Make the directory. Raises ConfigurationError where that cannot be."""
     try:
         data.path.mkdir(mode=0o700, parents=True, exist_ok=True)
         data.logs.mkdir(exist_ok=True)
