@@ -184,10 +184,7 @@ class Exchange:
     def _launch(self) -> None:
         assert self.service is not None
         lease = self.plane.admission.try_lease(self.service)
-        if lease is not None:
-            self._go(lease)
-        else:
-            self._wait()
+        self._go(lease) if lease is not None else self._wait()
 
     def _wait(self) -> None:
         assert self.service is not None
@@ -199,10 +196,7 @@ class Exchange:
             self._tell_progress(self.plane.now())
 
     def _room(self, result: Lease | StokerError) -> None:
-        if isinstance(result, StokerError):
-            self._refuse(result)
-        else:
-            self._go(result)
+        self._refuse(result) if isinstance(result, StokerError) else self._go(result)
 
     def _go(self, lease: Lease) -> None:
         self.lease = lease
@@ -262,6 +256,7 @@ class Exchange:
             self._over(outcome)
             return
         queued_ms = max(1, int((now - self.queued_since) * 1000)) if self.queued_since else None
+        self._body.forget()
         self._relay.answer(head, body, ended, route.session, queued_ms)
         if ended:
             self._over(outcome, ended=True)
@@ -320,10 +315,7 @@ class Exchange:
         self._pause = None
         try:
             lease = self.plane.admission.try_lease(self.service, jump=True)
-            if lease is not None:
-                self._go(lease)
-            else:
-                self._wait()
+            self._go(lease) if lease is not None else self._wait()
         except StokerError as error:
             self._refuse(error)
 

@@ -1,8 +1,8 @@
-"""Who asks, which service they mean, and whether they may: steps 1 and 2 of an exchange."""
+"""Who asks, which service they mean, and whether they may: steps 1 and 2 of an asking."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from router.access import Principal, may_infer
 from router.directory import Service
@@ -10,35 +10,51 @@ from router.paths import climbs
 from stoker.errors import InvalidRequest, ModelNotFound, ModelRequired, PathRefused, StokerError, Unauthenticated
 
 if TYPE_CHECKING:
-    from router.exchange import Exchange
     from router.plane import Plane
+    from router.request import Request
+
+
+class Asking(Protocol):
+    """What is found out step by step: an exchange, or a WebSocket."""
+
+    @property
+    def plane(self) -> Plane: ...
+    @property
+    def request(self) -> Request: ...
+    @property
+    def path_at_engine(self) -> str: ...
+
+    principal: Principal | None
+    denied: Unauthenticated | None
+    service: Service | None
+
 
 _OPERATORS = frozenset({"admin", "deployer"})
 _NAMED_IN_ERRORS = 20
 
 
-def identify(exchange: Exchange) -> None:
+def identify(asking: Asking) -> None:
     """The token's owner. A missing or wrong token is refused at once only where no service is public."""
-    request, plane = exchange.request, exchange.plane
+    request, plane = asking.request, asking.plane
     if climbs(request.path):
         raise InvalidRequest("the path has a segment . or ..")
     try:
-        exchange.principal = plane.access.authenticate(request.headers)
+        asking.principal = plane.access.authenticate(request.headers)
     except Unauthenticated as error:
-        exchange.denied = error
+        asking.denied = error
         if not plane.directory.has_public:
             raise
 
 
-def find_service(exchange: Exchange, name: str) -> Service:
+def find_service(asking: Asking, name: str) -> Service:
     """By its own name. Raises ModelNotFound, or why there is no valid token."""
-    service = exchange.plane.directory.services.get(name)
-    if service is None or service.record.deleted_at is not None or not may_infer(exchange.principal, service.record):
-        raise exchange.denied or _unknown(exchange.plane, exchange.principal, f"There is no service {name}")
+    service = asking.plane.directory.services.get(name)
+    if service is None or service.record.deleted_at is not None or not may_infer(asking.principal, service.record):
+        raise asking.denied or _unknown(asking.plane, asking.principal, f"There is no service {name}")
     return service
 
 
-def find_model(exchange: Exchange, model: str | None) -> Service:
+def find_model(asking: Asking, model: str | None) -> Service:
     """By what the client calls the model, the first that is given:
 
     1. `model` of the body.
@@ -46,24 +62,24 @@ def find_model(exchange: Exchange, model: str | None) -> Service:
     3. The header x-stoker-service, a service's name.
     4. The only service that the token may call.
     """
-    request, plane, principal = exchange.request, exchange.plane, exchange.principal
+    request, plane, principal = asking.request, asking.plane, asking.principal
     model = model or request.query("model")
     if not model and request.service:
-        return find_service(exchange, request.service.decode("latin-1"))
+        return find_service(asking, request.service.decode("latin-1"))
     if not model:
-        return _only(exchange)
+        return _only(asking)
     service = plane.directory.model(model, principal.project if principal else None, principal is not None and principal.is_admin)
     if service is None or not may_infer(principal, service.record):
-        raise exchange.denied or _unknown(plane, principal, f"The model {model[:200]!r} does not exist here")
+        raise asking.denied or _unknown(plane, principal, f"The model {model[:200]!r} does not exist here")
     return service
 
 
-def use(exchange: Exchange, service: Service) -> None:
+def use(asking: Asking, service: Service) -> None:
     """This service it is. Raises PathRefused for paths that are the operator's."""
-    exchange.service = service
-    service.last_request_at = exchange.plane.wall()
-    path = exchange.path_at_engine
-    if service.rules.refuses(exchange.request.method, path) and not _is_operator(exchange.principal):
+    asking.service = service
+    service.last_request_at = asking.plane.wall()
+    path = asking.path_at_engine
+    if service.rules.refuses(asking.request.method, path) and not _is_operator(asking.principal):
         raise PathRefused(f"the path {path[:200]} administers the engine; it needs an admin's or a deployer's token")
 
 
@@ -76,12 +92,12 @@ def _is_operator(principal: Principal | None) -> bool:
     return principal is not None and principal.role in _OPERATORS
 
 
-def _only(exchange: Exchange) -> Service:
-    if exchange.denied is not None:
-        raise exchange.denied
-    found = callable_services(exchange.plane, exchange.principal)
-    if exchange.principal is not None and exchange.principal.project:
-        found = [service for service in found if service.project == exchange.principal.project] or found
+def _only(asking: Asking) -> Service:
+    if asking.denied is not None:
+        raise asking.denied
+    found = callable_services(asking.plane, asking.principal)
+    if asking.principal is not None and asking.principal.project:
+        found = [service for service in found if service.project == asking.principal.project] or found
     if len(found) == 1:
         return found[0]
     raise ModelRequired("say which model: `model` in the body, ?model= or the header x-stoker-service" + _may_call(found), param="model")

@@ -10,7 +10,7 @@ from collections import deque
 
 from starlette.types import Message, Receive, Scope, Send
 
-from router import answers
+from router import answers, sockets
 from router.exchange import Exchange
 from router.plane import Plane
 from router.request import Request
@@ -124,7 +124,7 @@ class Inference:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "websocket":
-            await send({"type": "websocket.close", "code": 1008})
+            await sockets.proxy(self._plane, scope, receive, send)
             return
         try:
             exchange = self._exchange(scope)

@@ -37,6 +37,15 @@ def listed_in_connection(headers: Headers) -> frozenset[bytes]:
     return frozenset(names)
 
 
+def passed_headers(headers: Headers, authorization: bytes, request_id: str) -> Headers:
+    """What an engine gets of a client's fields, and its own key. `authorization` is a whole line or empty."""
+    dropped = DROPPED_OF_REQUEST | listed_in_connection(headers)
+    found = [(name, value) for name, value in headers if name.replace(b"_", b"-") not in dropped]
+    if authorization:
+        found.append((b"authorization", authorization.partition(b": ")[2].strip()))
+    return [*found, (b"x-request-id", request_id.encode("latin-1"))]
+
+
 def request_head(
     method: bytes,
     target: bytes,
