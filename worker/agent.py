@@ -52,6 +52,7 @@ class Agent:
         async with asyncio.TaskGroup() as group:
             sessions = group.create_task(self._sessions())
             loops = [group.create_task(loop) for loop in (node.mirror.follow(), self._beat(), self._watch_epoch(), self._tell())]
+            loops.append(group.create_task(asyncio.to_thread(_load, node)))
             await self._ousted.wait()
             for task in (sessions, *loops):
                 task.cancel()
@@ -192,6 +193,14 @@ class Agent:
             await self._node.store.events.append(event)
         except StoreUnavailable:
             log.debug("the store is away; the log has it")
+
+
+def _load(node: Node) -> None:
+    """What the first session needs is loaded before it comes: a quarter of a second that nobody has to wait for."""
+    import worker.probes
+    import worker.starting  # noqa: F401
+
+    node.variants()
 
 
 async def _wait(event: asyncio.Event, seconds: float) -> Any:

@@ -17,7 +17,7 @@ from stoker.clock import Clock, SystemClock
 from stoker.errors import ConfigurationError, StoreUnavailable
 from stoker.settings import Settings, load
 from stoker.store.store import Store
-from stoker.telemetry import configure_logging
+from stoker.telemetry import configure_logging, serve_health
 from worker.agent import Agent
 from worker.devices.detect import detect
 from worker.journal import Journal
@@ -79,9 +79,25 @@ async def _serve(node: Node) -> None:
     logs = LogServer(key, node.runtime.folder, lambda session: node.journal.live(session) is not None)
     port = await logs.start(node.host)
     try:
-        await Agent(node, f"http://{node.address(port)}").run()
+        async with _health(node.settings.health_bind):
+            await Agent(node, f"http://{node.address(port)}").run()
     finally:
         await logs.close()
+
+
+@contextlib.asynccontextmanager
+async def _health(bind: str | None) -> AsyncIterator[None]:
+    """/healthz and /metrics where STOKER_HEALTH_BIND says."""
+    if bind is None:
+        yield
+        return
+    from prometheus_client import CollectorRegistry
+
+    server = await serve_health(bind, CollectorRegistry())
+    try:
+        yield
+    finally:
+        server.close()
 
 
 @contextlib.contextmanager

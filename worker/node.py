@@ -71,7 +71,7 @@ class Node:
         return {pid for grant in live(self.journal.grants.values()) for pid in self.runtime.pids(grant.session)}
 
     def variants(self) -> Mapping[str, Variant]:
-        """Loaded when the first session starts: an idle worker should stay small."""
+        """Loaded once: the built-in ones and third parties'."""
         if self._variants is None:
             from model_variants.registry import load_variants
 

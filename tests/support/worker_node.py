@@ -77,14 +77,15 @@ class WorkerNode:
 
     async def place(
         self, id: str, *engine: str, health: HealthCheck | None = None, gpus: tuple[DeviceShare, ...] = (), port: int | None = None,
-        memory: int = 256 * 2**20, command: tuple[str, ...] | None = None, spec: dict[str, Any] | None = None, **resolution: Any,
+        memory: int = 256 * 2**20, command: tuple[str, ...] | None = None, spec: dict[str, Any] | None = None,
+        variant: str = "command", runtime: str = "process", **resolution: Any,
     ) -> SessionRecord:  # fmt: skip
         """PENDING, then PLACED on this node: the test engine with these words, by the variant `command`."""
         argv = command or (sys.executable, ENGINE, "--port", "{port}", *engine)
         words = {"name": id.rpartition("-")[0], "model": "demo", "variant": "command", "command": list(argv), **(spec or {})}
         check = health or HealthCheck(path="/health", start_timeout=20.0)
         chosen = Resolution(
-            variant="command", why="", runtime="process", health=check, memory=memory, port=port, model_names=(words["name"],), **resolution
+            variant=variant, why="", runtime=runtime, health=check, memory=memory, port=port, model_names=(words["name"],), **resolution
         )
         record = SessionRecord(id=id, service=str(words["name"]), project="default", revision=1, status=SessionStatus.PENDING)
         await self.store.sessions.create(record, epoch=self.epoch)
