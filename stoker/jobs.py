@@ -48,7 +48,8 @@ def sources(to: JobStatus) -> tuple[JobStatus, ...]:
 
 class JobRecord(msgspec.Struct, frozen=True, kw_only=True):
     """`epoch` rises with each claim and fences the claimer's writes; `place` orders the queue: priority, then arrival.
-    `attempts` counts claims, `crashes` deaths under it, `retries` what the engine failed. Times in seconds since the epoch.
+    `attempts` counts claims, `crashes` deaths under it, `retries` what the engine failed. `gone`: its input, result and
+    events are not kept any more. Times in seconds since the epoch.
     """
 
     id: str
@@ -70,12 +71,20 @@ class JobRecord(msgspec.Struct, frozen=True, kw_only=True):
     retry_of: str | None = None
     batch: str | None = None
     stream: bool = False
-    not_before: float = 0.0
+    gone: bool = False
     created_at: float = 0.0
     started_at: float | None = None
     finished_at: float | None = None
     deadline_at: float = 0.0
     expires_at: float | None = None
+
+
+class JobEvent(msgspec.Struct, frozen=True):
+    """One entry of a job's log: `number` counts from 1; `kind` is status | chunk | done; `data` as it was written."""
+
+    number: int
+    kind: str
+    data: str
 
 
 class JobResult(msgspec.Struct, frozen=True, kw_only=True):

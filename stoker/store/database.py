@@ -44,7 +44,8 @@ ANSWER_SECONDS = 15.0
 task goes on as if nothing had happened (it sends inside asyncio.wait_for)."""
 
 SLICE = 200
-SCRIPTS = ("commit", "lead", "resign", "drained", "ring", "job_accept", "job_claim", "job_move", "job_renew", "job_sweep")
+SCRIPTS = ("commit", "lead", "resign", "drained", "ring")
+JOB_SCRIPTS = tuple(f"job_{verb}" for verb in ("accept", "claim", "move", "renew", "sweep", "append", "webhooks", "forget"))
 _DENIED = (AuthenticationError, AuthorizationError, NoPermissionError)
 _NO_ENTRY = re.compile(r"Authentication required|WRONGPASS|NOAUTH|invalid username-password")
 _UNREACHABLE = (ConnectionError, TimeoutError, WatchError, OSError)
@@ -92,7 +93,7 @@ class Database:
         self.client = client
         self.keys = keys
         lua = files("stoker.store").joinpath("lua")
-        self._scripts = {name: client.register_script(lua.joinpath(f"{name}.lua").read_text()) for name in SCRIPTS}
+        self._scripts = {name: client.register_script(lua.joinpath(f"{name}.lua").read_text()) for name in (*SCRIPTS, *JOB_SCRIPTS)}
         self._commits = Batch(client, self._scripts["commit"])
 
     async def ask(self, call: Callable[[], Awaitable[Any]]) -> Any:

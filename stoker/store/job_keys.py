@@ -30,12 +30,20 @@ class JobKeys:
         return self._key("result", id)
 
     def events(self, id: str) -> str:
-        """Stream: what `GET …/events` replays."""
+        """Stream with ids `NUMBER-0`: what `GET …/events` replays."""
         return self._key("events", id)
 
     def queue(self, service: str) -> str:
         """Sorted set: queued jobs by place."""
         return self._key("queue", service)
+
+    def queues(self) -> str:
+        """What a queue's key starts with; the service's name follows."""
+        return self._key("queue", "")
+
+    def event_logs(self) -> str:
+        """What an event log's key starts with; the id follows."""
+        return self._key("events", "")
 
     def with_work(self) -> str:
         """Set of services that have queued jobs."""
@@ -60,6 +68,10 @@ class JobKeys:
         """Sorted set: all of a project's jobs by the time they were accepted."""
         return self._key("project", project)
 
+    def all_of_token(self, token: str) -> str:
+        """Sorted set: all jobs of a token by the time they were accepted."""
+        return self._key("token-all", token)
+
     def idempotency(self, project: str, digest: str) -> str:
         return self._key("idempotency", project, digest)
 
@@ -67,5 +79,17 @@ class JobKeys:
         return self._key("sequence")
 
     def outbox(self) -> str:
-        """Stream of webhooks to send."""
+        """Sorted set: jobs whose webhook is to be sent, by the time of the next try."""
         return self._key("outbox")
+
+    def webhook_tries(self) -> str:
+        """Hash: id to the number of tries."""
+        return self._key("outbox", "tries")
+
+    def pausing(self) -> str:
+        """Sorted set: queued jobs that wait before their next try, by its time."""
+        return self._key("pausing")
+
+    def bytes_kept(self) -> str:
+        """How many bytes of inputs and results there are."""
+        return self._key("bytes")

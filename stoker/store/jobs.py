@@ -7,16 +7,24 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from stoker.errors import IdempotencyKeyReused, NotFound, Refused, TooMany
+from stoker.errors import IdempotencyKeyReused, NotFound, QueueFull, Refused, TooMany
 from stoker.jobs import CRASH_LIMIT, JobRecord, JobResult, JobStatus, sources
 from stoker.records import Reason
 from stoker.store.database import Database, decode
 from stoker.store.job_keys import JobKeys
+from stoker.store.job_log import JobLog
+from stoker.store.outbox import Outbox
 
 KEEP_RESULT_SECONDS = 86_400
+KEEP_RECORD_SECONDS = 6 * 86_400
+"""How much longer than its result a job's record is kept: until then its result is `gone`, later the job is unknown."""
+
 IDEMPOTENCY_SECONDS = 86_400
 LEASE_SECONDS = 3.0
-_STAMPED = ("status", "created_at", "deadline_at", "place", "epoch", "attempts", "crashes")
+SETTLED_SECONDS = 5
+"""No lease is called over before the store has been up for so long: its holder could not renew it while it was away."""
+
+_STAMPED = ("status", "created_at", "deadline_at", "place", "epoch", "attempts", "crashes", "gone")
 _POISONED = Reason("poisoned", f"it went down with its runner or engine {CRASH_LIMIT} times; `stoker job retry` makes a new one")
 
 
@@ -29,11 +37,17 @@ class Claim(NamedTuple):
 
 
 class Due(NamedTuple):
-    """Ids of jobs that time has moved on: lease over, deadline over, result over."""
+    """Ids of jobs that time has moved on: lease over, deadline over, result over. How many webhooks are to be sent and how many
+
+    jobs were queued again after a pause. `next_in`: seconds until there is something again, None where nothing is known of.
+    """
 
     orphaned: list[str]
     expired: list[str]
     forgotten: list[str]
+    webhooks: int = 0
+    resumed: int = 0
+    next_in: float | None = None
 
 
 class Jobs:
@@ -42,20 +56,25 @@ class Jobs:
     def __init__(self, database: Database) -> None:
         self._db = database
         self.keys = JobKeys(database.keys)
+        self.log = JobLog(database, self.keys)
+        self.outbox = Outbox(database, self.keys)
 
     async def accept(
-        self, job: JobRecord, body: bytes, *, deadline_seconds: float, idempotency_key: str | None = None, queued_limit: int = 0
-    ) -> JobRecord:
+        self, job: JobRecord, body: bytes, *, deadline_seconds: float, idempotency_key: str | None = None, queued_limit: int = 0,
+        bytes_limit: int = 0,
+    ) -> JobRecord:  # fmt: skip
         """(new) → queued, durable when this returns. The same key and request again: the job there is.
 
-        Raises IdempotencyKeyReused (the key came with another request), TooMany (`queued_limit` of the token).
+        Raises IdempotencyKeyReused (the key came with another request), TooMany (`queued_limit` of the token), QueueFull
+        (`bytes_limit` of inputs and results in the store).
         """
         request = hashlib.sha256(b"\0".join((job.service.encode(), job.path.encode(), body))).hexdigest()
         k, key = self.keys, hashlib.sha256((idempotency_key or "").encode()).hexdigest()
         keys = [k.record(job.id), k.input(job.id), k.queue(job.service), k.with_work(), k.deadlines()]
         keys += [k.idempotency(job.project, key), k.sequence(), k.of_token(job.token), k.of_project(job.project)]
+        keys += [k.all_of_token(job.token), k.events(job.id), k.bytes_kept()]
         args: list[Any] = [job.id, job.service, job.priority, deadline_seconds, request if idempotency_key else ""]
-        args += [IDEMPOTENCY_SECONDS, queued_limit, body]
+        args += [IDEMPOTENCY_SECONDS, queued_limit, bytes_limit, body]
         for name in job.__struct_fields__:
             if name not in _STAMPED:
                 args += [name, msgspec.json.encode(getattr(job, name))]
@@ -64,6 +83,8 @@ class Jobs:
             raise IdempotencyKeyReused(f"this Idempotency-Key came with another request: the job {id}", param="Idempotency-Key")
         if word == "full":
             raise TooMany(f"this token has {queued_limit} unfinished jobs, its limit", retry_after=10)
+        if word == "bytes":
+            raise QueueFull("the inputs and results of jobs fill the room that they have; try again later", retry_after=30)
         return await self.need(id)
 
     async def get(self, id: str) -> JobRecord | None:
@@ -78,8 +99,22 @@ class Jobs:
 
     async def of_project(self, project: str, *, limit: int = 100, before: float | None = None) -> list[JobRecord]:
         """The project's newest jobs accepted before a time, newest first."""
+        return await self._newest(self.keys.of_project(project), limit, before)
+
+    async def by_token(self, token: str, *, limit: int = 100, before: float | None = None) -> list[JobRecord]:
+        """The same of one token."""
+        return await self._newest(self.keys.all_of_token(token), limit, before)
+
+    async def _newest(self, key: str, limit: int, before: float | None) -> list[JobRecord]:
         high = "+inf" if before is None else f"({before:.6f}"
-        ids = await self._db.ask(lambda: self._db.client.zrevrangebyscore(self.keys.of_project(project), high, "-inf", start=0, num=limit))
+        ids = await self._db.ask(lambda: self._db.client.zrevrangebyscore(key, high, "-inf", start=0, num=limit))
+        return await self._many(ids)
+
+    async def queued(self, service: str, limit: int = 500) -> list[JobRecord]:
+        """The first of a service's queue."""
+        return await self._many(await self._db.ask(lambda: self._db.client.zrange(self.keys.queue(service), 0, limit - 1)))
+
+    async def _many(self, ids: list[bytes]) -> list[JobRecord]:
         pipe = self._db.client.pipeline(transaction=False)
         for id in ids:
             pipe.hgetall(self.keys.record(id.decode()))
@@ -104,12 +139,17 @@ class Jobs:
         """queued → running: the next one of this service, leased for LEASE_SECONDS; None when nothing waits."""
         k = self.keys
         keys, args = [k.queue(service), k.with_work(), k.leases(), k.deadlines()], [service, runner, int(LEASE_SECONDS * 1000), k.prefix()]
+        args.append(k.event_logs())
         answer = await self._db.script("job_claim", keys, args)
         if not answer:
             return None
         id = answer[0].decode()
-        body = await self._db.ask(lambda: self._db.client.get(k.input(id)))
-        return Claim(await self.need(id), int(answer[1]), body or b"")
+        return Claim(await self.need(id), int(answer[1]), await self.input(id) or b"")
+
+    async def input(self, id: str) -> bytes | None:
+        """The request's body; None when it is not kept any more."""
+        body: bytes | None = await self._db.ask(lambda: self._db.client.get(self.keys.input(id)))
+        return body
 
     async def renew(self, held: dict[str, int]) -> list[str]:
         """Renew the leases of `held` (id to epoch); the ids that are not the runner's any more: it must drop them."""
@@ -126,10 +166,16 @@ class Jobs:
         """→ failed, by the runner that holds `epoch`; without one a queued job, because its service is gone."""
         await self._move(job, JobStatus.FAILED, epoch=epoch, result=result, fields={"reason": reason})
 
-    async def hand_back(self, job: JobRecord, epoch: int, *, crashed: bool, retries: int | None = None) -> JobStatus:
-        """running → queued, at its old place. `crashed` counts: the third makes it failed, `poisoned`. The status it got."""
+    async def hand_back(
+        self, job: JobRecord, epoch: int, *, crashed: bool, retries: int | None = None, pause: float = 0.0, overdue: bool = False
+    ) -> JobStatus:
+        """running → queued, at its old place, after `pause` seconds. `crashed` counts: the third makes it failed, `poisoned`.
+
+        `overdue`: only if its lease is over by now. The status it got.
+        """
         fields: dict[str, object] = {} if retries is None else {"retries": retries}
-        return await self._move(job, JobStatus.QUEUED, epoch=epoch, crashed=crashed, fields=fields)
+        more: dict[str, object] = {"crashed": crashed, "pause": pause, "overdue": overdue}
+        return await self._move(job, JobStatus.QUEUED, epoch=epoch, more=more, fields=fields)
 
     async def cancel(self, job: JobRecord) -> None:
         """→ cancelled; a runner that holds it learns so when it renews."""
@@ -148,30 +194,46 @@ class Jobs:
 
     async def due(self, portion: int = 500) -> Due:
         """What time has done, at most `portion` of each; the sweeper moves them with the verbs above."""
-        found = await self._db.script("job_sweep", [self.keys.leases(), self.keys.deadlines(), self.keys.ended()], [portion])
-        return Due(*([id.decode() for id in ids] for ids in found))
+        k = self.keys
+        keys = [k.leases(), k.deadlines(), k.ended(), k.outbox(), k.pausing(), k.with_work()]
+        found = await self._db.script("job_sweep", keys, [portion, k.prefix(), k.queues()])
+        orphaned, expired, forgotten = ([id.decode() for id in ids] for ids in found[:3])
+        if orphaned and await self._up_since() < SETTLED_SECONDS:
+            orphaned = []
+        next_in = float(found[5])
+        return Due(orphaned, expired, forgotten, int(found[3]), int(found[4]), None if next_in < 0 else next_in)
+
+    async def _up_since(self) -> int:
+        """Seconds."""
+        return int((await self._db.ask(lambda: self._db.client.info("server"))).get("uptime_in_seconds", SETTLED_SECONDS))
+
+    async def drop_result(self, job: JobRecord) -> None:
+        """The time of an ended job's result is over: input, result and events go, the record stays a while."""
+        await self._forget(job, KEEP_RECORD_SECONDS)
 
     async def forget(self, job: JobRecord) -> None:
-        """Drop an ended job whose time is over: record, input, result, events."""
-        k, pipe = self.keys, self._db.client.pipeline(transaction=True)
-        pipe.delete(k.record(job.id), k.input(job.id), k.result(job.id), k.events(job.id))
-        pipe.zrem(k.ended(), job.id)
-        pipe.zrem(k.of_project(job.project), job.id)
-        await self._db.ask(pipe.execute)
+        """Drop all of an ended job."""
+        await self._forget(job, 0)
+
+    async def _forget(self, job: JobRecord, stays: int) -> None:
+        k = self.keys
+        keys = [k.record(job.id), k.input(job.id), k.result(job.id), k.events(job.id), k.ended(), k.of_project(job.project)]
+        await self._db.script("job_forget", [*keys, k.all_of_token(job.token), k.bytes_kept()], [job.id, stays])
 
     async def _move(
-        self, job: JobRecord, to: JobStatus, *, epoch: int | None = None, crashed: bool = False, result: JobResult | None = None,
-        fields: dict[str, object] | None = None,
+        self, job: JobRecord, to: JobStatus, *, epoch: int | None = None, result: JobResult | None = None,
+        more: dict[str, object] | None = None, fields: dict[str, object] | None = None,
     ) -> JobStatus:  # fmt: skip
         k = self.keys
         keys = [k.record(job.id), k.queue(job.service), k.with_work(), k.leases(), k.deadlines(), k.of_token(job.token)]
-        keys += [k.ended(), k.events(job.id), k.result(job.id), k.outbox()]
-        control: dict[str, object] = {"id": job.id, "service": job.service, "to": to, "expect": sources(to), "crashed": crashed}
+        keys += [k.ended(), k.events(job.id), k.result(job.id), k.outbox(), k.pausing(), k.bytes_kept()]
+        control: dict[str, object] = {"id": job.id, "service": job.service, "to": to, "expect": sources(to), "webhook": bool(job.webhook)}
         control |= {"crash_limit": CRASH_LIMIT, "keep_seconds": KEEP_RESULT_SECONDS, "poisoned": msgspec.json.encode(_POISONED).decode()}
         if epoch is not None:
             control |= {"epoch": epoch, "expect": [JobStatus.RUNNING]}
-        if job.webhook:
-            control["webhook"] = True
+        elif to is JobStatus.FAILED:
+            control["expect"] = [JobStatus.QUEUED]
+        control |= more or {}
         kept = msgspec.json.encode((result.status, result.content_type)) + b"\n" + result.body if result else b""
         args: list[Any] = [msgspec.json.encode(control), kept]
         for name, value in (fields or {}).items():

@@ -86,7 +86,7 @@ async def test_a_lease_that_is_not_renewed_and_a_deadline_come_due(store: Store)
     async with asyncio.timeout(10):
         while not (due := await store.jobs.due()).orphaned:
             await asyncio.sleep(0.1)
-    assert due.orphaned == ["lost"] and due.expired == ["late"]
+    assert due.orphaned == ["lost"] and due.expired == ["late"] and due.next_in is not None
     await store.jobs.expire(await store.jobs.need("late"))
     assert (await store.jobs.need("late")).status is JobStatus.EXPIRED and (await store.jobs.due()).expired == []
 
