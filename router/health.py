@@ -42,6 +42,7 @@ class Watch(msgspec.Struct):
     due_at: float
     misses: int = 0
     healthy: bool = True
+    under_way: bool = False
 
 
 class Prober:
@@ -57,11 +58,14 @@ class Prober:
 
     async def run(self) -> None:
         """Until cancelled."""
-        async with httpx2.AsyncClient(follow_redirects=False, limits=httpx2.Limits(max_keepalive_connections=0)) as http:
+        limits = httpx2.Limits(max_keepalive_connections=0)
+        async with httpx2.AsyncClient(trust_env=False, follow_redirects=False, limits=limits) as http, asyncio.TaskGroup() as group:
             while True:
                 mine = self._mine()
-                due = [route for route in mine if self._is_due(route)]
-                await asyncio.gather(*(self._probe(http, route) for route in due))
+                for route in mine:
+                    if self._is_due(route):
+                        self._watches[route.session].under_way = True
+                        group.create_task(self._probe(http, route))
                 await self._learn({route.session for route in mine})
                 await self._clock.sleep(LOOK_SECONDS)
 
@@ -75,7 +79,7 @@ class Prober:
     def _is_due(self, route: Route) -> bool:
         now, interval = self._clock.monotonic(), route.resolution.health.interval
         watch = self._watches.setdefault(route.session, Watch(due_at=now + interval))
-        if now < watch.due_at:
+        if watch.under_way or now < watch.due_at:
             return False
         watch.due_at = now + interval
         if now - route.flowed_at < interval:
@@ -89,6 +93,7 @@ class Prober:
         watch = self._watches.get(route.session)
         if watch is None:
             return
+        watch.under_way = False
         watch.misses = watch.misses + 1 if why else 0
         healthy = watch.misses < route.resolution.health.max_retries
         if healthy is not watch.healthy:

@@ -19,6 +19,13 @@ async def router(store: Store, request: pytest.FixtureRequest) -> AsyncIterator[
 
 
 @pytest.fixture
+async def fast_router(store: Store) -> AsyncIterator[DataPath]:
+    """For what does not depend on the driver."""
+    async with data_path(store, fast=True) as path:
+        yield path
+
+
+@pytest.fixture
 async def engine() -> AsyncIterator[Backend]:
     """A recording engine."""
     async with backend() as made:
