@@ -32,6 +32,9 @@ from stoker.store.store import Store
 
 log = logging.getLogger(__name__)
 
+SCHEDULER, RUNNERS = "scheduler", "jobs"
+"""Who answers: each has a queue, a mark and a channel of its own. Of schedulers only the leader does, of runners every one may."""
+
 FUNCTION = "plan"
 POLL_SECONDS = 1.0
 QUEUE_LIMIT = 100
@@ -48,56 +51,71 @@ def _serialize(value: dict[str, Any]) -> bytes:
     return json.dumps(value, separators=(",", ":"), default=str).encode()
 
 
-def _client(store: Store) -> ArqRedis:
+def _client(store: Store, purpose: str) -> ArqRedis:
     return ArqRedis(
         connection_pool=store.database.client.connection_pool,
         job_serializer=_serialize,
         job_deserializer=json.loads,
-        default_queue_name=store.database.keys.queue(),
+        default_queue_name=store.database.keys.queue(purpose),
         expires_extra_ms=_EXPIRES_MS,
     )
 
 
 class Doorbell:
-    """Rings the scheduler of one cluster."""
+    """Rings the scheduler of one cluster, or with another `purpose` those who answer that bell."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, purpose: str = SCHEDULER) -> None:
         self._store = store
         self._keys = store.database.keys
-        self._redis = _client(store)
+        self._purpose = purpose
+        self._redis = _client(store, purpose)
 
     async def ring(self, about: str) -> None:
-        """Tell the scheduler that `about` (a service's name) changed. Raises StoreUnavailable."""
-        keys = [self._keys.dirty(), self._keys.queue()]
+        """Tell them that `about` (a service's name) changed. Raises StoreUnavailable."""
+        keys = [self._keys.dirty(self._purpose), self._keys.queue(self._purpose)]
         if await self._store.database.script("ring", keys, [MARK_MS, QUEUE_LIMIT]):
             await self._store.database.ask(lambda: self._redis.enqueue_job(FUNCTION, about, _job_id=self._new_id()))
-            await self._store.database.ask(lambda: self._redis.publish(self._keys.bell(), about))
+            await self.call(about)
+
+    async def call(self, word: str) -> None:
+        """A word to those who listen now; nothing is kept of it. Raises StoreUnavailable."""
+        await self._store.database.ask(lambda: self._redis.publish(self._keys.bell(self._purpose), word))
 
     def _new_id(self) -> str:
         return f"{self._keys.cluster}-{secrets.token_hex(12)}"
 
 
 class BellWorker(Worker):
-    """An arq worker that polls when the channel rings, and every POLL_SECONDS without. Only the leader runs it.
+    """An arq worker that polls when the channel rings, and every POLL_SECONDS without. Of schedulers only the leader runs it.
+
+    `heard` is called at once with every word on the channel, before arq has found the ring; it must not block.
 
     Overrides arq's `main`, which is the loop of `_poll_iteration`, and `close`, which would close the store's own
     connections; tests/stoker/test_doorbell.py holds arq to what this relies on.
     """
 
-    def __init__(self, store: Store, answer: Callable[[str], Awaitable[None]]) -> None:
+    def __init__(
+        self,
+        store: Store,
+        answer: Callable[[str], Awaitable[None]],
+        purpose: str = SCHEDULER,
+        heard: Callable[[str], None] = lambda word: None,
+    ) -> None:
+        keys = store.database.keys
+
         async def plan(ctx: dict[Any, Any], *args: Any, **kwargs: Any) -> None:
             try:
-                await store.services.clear_dirty()
+                await store.database.ask(lambda: store.database.client.delete(keys.dirty(purpose)))
                 await answer(*args)
             except StoreUnavailable as error:
                 raise Retry(defer=0.2) from error
 
-        self._bell_keys = store.database.keys
+        self._channel, self._heard = keys.bell(purpose), heard
         self._ask = store.database.ask
         super().__init__(
             functions=[func(plan, name=FUNCTION, keep_result=0, max_tries=50)],
-            redis_pool=_client(store),
-            queue_name=self._bell_keys.queue(),
+            redis_pool=_client(store, purpose),
+            queue_name=keys.queue(purpose),
             job_serializer=_serialize,
             job_deserializer=json.loads,
             handle_signals=False,
@@ -105,7 +123,7 @@ class BellWorker(Worker):
             queue_read_limit=_READ_LIMIT,
             poll_delay=POLL_SECONDS,
             job_timeout=30,
-            health_check_key=self._bell_keys.queue() + ":health",
+            health_check_key=keys.queue(purpose) + ":health",
             log_results=False,
         )
 
@@ -144,11 +162,13 @@ class BellWorker(Worker):
 
     async def _listen(self) -> None:
         async with self.pool.pubsub() as channel:
-            await self._ask(lambda: channel.subscribe(self._bell_keys.bell()))
+            await self._ask(lambda: channel.subscribe(self._channel))
             while True:
                 await self._ask(self._poll_iteration)
                 message = await self._ask(lambda: channel.get_message(timeout=POLL_SECONDS))
                 while message is not None:
+                    if message["type"] == "message":
+                        self._heard(message["data"].decode())
                     message = await self._ask(lambda: channel.get_message(timeout=0))
 
     async def _free(self) -> None:

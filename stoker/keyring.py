@@ -1,7 +1,8 @@
-"""Keys that are derived, never stored: one per session and one per worker, from the cluster's key file."""
+"""Keys that are derived, never stored, from the cluster's key file: per session, per worker, for runners, for webhooks."""
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import hashlib
 import hmac
@@ -51,6 +52,17 @@ def session_key(cluster_key: bytes, session: str) -> str:
 def worker_key(cluster_key: bytes, node: str) -> str:
     """The bearer of a worker's own HTTP (logs)."""
     return _derive(cluster_key, "worker", node)
+
+
+def runner_key(cluster_key: bytes) -> str:
+    """What runners of jobs show to routers; good for inference alone."""
+    return "sk-runner-" + _derive(cluster_key, "runner", "jobs")
+
+
+def webhook_secret(cluster_key: bytes, project: str) -> str:
+    """The project's secret for the signatures of webhooks: `whsec_` and 32 bytes in base64 (Standard Webhooks)."""
+    digest = hmac.new(cluster_key, f"webhook:{project}".encode(), hashlib.sha256).digest()
+    return "whsec_" + base64.b64encode(digest).decode()
 
 
 def _derive(key: bytes, purpose: str, id: str) -> str:

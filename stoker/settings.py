@@ -62,6 +62,7 @@ class Settings(BaseSettings):
     public_url: str | None = None
     trusted_proxies: Annotated[tuple[str, ...], NoDecode, Listed] = ()
     admin_allow: Annotated[tuple[str, ...], NoDecode, Listed] = ()
+    webhook_allow: Annotated[tuple[str, ...], NoDecode, Listed] = Field((), description="hosts and networks that webhooks may reach")
     secret_key_file: Path | None = None
     node_name: str | None = None
     node_address: str = "127.0.0.1"
@@ -88,6 +89,9 @@ class Settings(BaseSettings):
     node_lost_seconds: float = 15.0
     scheduler_tick_seconds: float = 1.0
     router_grace_seconds: float = Field(10.0, ge=0, le=3600, description="for requests under way when a router ends")
+    runner_jobs_limit: int = Field(256, ge=1, description="jobs that one runner has under way at once")
+    jobs_queued_limit: int = Field(100_000, ge=1, description="unfinished jobs of one token")
+    jobs_bytes_limit: int = Field(4 * 2**30, ge=1, description="bytes of inputs and results of jobs that the store keeps")
     ended_sessions_kept: int = 20
     log_file_limit: int = Field(16 * 2**20, description="bytes of one log file of a session before it is rotated")
     log_files_kept: int = 2

@@ -36,9 +36,9 @@ class Keys:
     def schema(self) -> str:
         return self._key("schema")
 
-    def dirty(self) -> str:
-        """Set while a ring is on its way that no scheduler has answered; keeps rings to one."""
-        return self._key("dirty")
+    def dirty(self, purpose: str = "scheduler") -> str:
+        """Set while a ring is on its way that nobody has answered; keeps rings to one."""
+        return self._key("dirty") if purpose == "scheduler" else self._key("dirty", purpose)
 
     def leader(self) -> str:
         """Hash holder, epoch; expires unless renewed."""
@@ -53,6 +53,10 @@ class Keys:
 
     def routers_seen(self) -> str:
         return self._key("routers", "seen")
+
+    def router_addresses(self) -> str:
+        """Hash: router id to where it listens, http://HOST:PORT."""
+        return self._key("routers", "addresses")
 
     def load(self, router: str) -> str:
         """Hash: service name to Load."""
@@ -78,10 +82,10 @@ class Keys:
         """Stream of events; of the whole cluster without an object."""
         return self._key("events", object) if object else self._key("events")
 
-    def queue(self) -> str:
-        """arq's queue of the scheduler."""
-        return self._key("arq", "scheduler")
+    def queue(self, purpose: str = "scheduler") -> str:
+        """arq's queue of those who answer."""
+        return self._key("arq", purpose)
 
-    def bell(self) -> str:
+    def bell(self, purpose: str = "scheduler") -> str:
         """Pub/sub channel that shortens arq's poll."""
-        return self._key("bell")
+        return self._key("bell") if purpose == "scheduler" else self._key("bell", purpose)

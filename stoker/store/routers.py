@@ -15,8 +15,11 @@ class Routers:
     def __init__(self, database: Database) -> None:
         self._db = database
 
-    async def beat(self, router: str, load: dict[str, Load]) -> None:
-        """Alive now, with this load per service; services without requests since the last start are left out."""
+    async def beat(self, router: str, load: dict[str, Load], address: str = "") -> None:
+        """Alive now, with this load per service; services without requests since the last start are left out.
+
+        `address` is where it listens, http://HOST:PORT, for those who send requests through it.
+        """
         now, key = await self._db.time(), self._db.keys.load(router)
         pipe = self._db.client.pipeline(transaction=True)
         pipe.zadd(self._db.keys.routers_seen(), {router: now})
@@ -24,11 +27,25 @@ class Routers:
         if load:
             pipe.hset(key, mapping={name: msgspec.json.encode(value) for name, value in load.items()})
             pipe.expire(key, 600)
+        if address:
+            pipe.hset(self._db.keys.router_addresses(), router, address)
         await self._db.ask(pipe.execute)
 
     async def leave(self, router: str) -> None:
         """This router has ended; nobody waits for it."""
-        await self._db.ask(lambda: self._db.client.zrem(self._db.keys.routers_seen(), router))
+        pipe = self._db.client.pipeline(transaction=True)
+        pipe.zrem(self._db.keys.routers_seen(), router)
+        pipe.hdel(self._db.keys.router_addresses(), router)
+        await self._db.ask(pipe.execute)
+
+    async def addresses(self) -> list[str]:
+        """Where the live routers listen; those of the dead are dropped."""
+        live = set(await self.live())
+        rows = await self._db.ask(lambda: self._db.client.hgetall(self._db.keys.router_addresses()))  # type: ignore[arg-type,return-value]
+        dead = [router for router in rows if router.decode() not in live]
+        if dead:
+            await self._db.ask(lambda: self._db.client.hdel(self._db.keys.router_addresses(), *dead))  # type: ignore[arg-type,return-value]
+        return sorted(address.decode() for router, address in rows.items() if router not in dead)
 
     async def live(self) -> list[str]:
         now = await self._db.time()
