@@ -5,6 +5,7 @@ from __future__ import annotations
 import hmac
 from collections import OrderedDict
 from collections.abc import Iterable, Mapping
+from typing import NamedTuple
 
 import msgspec
 
@@ -13,8 +14,11 @@ from stoker.errors import NotAllowed, TokenExpired, Unauthenticated
 from stoker.records import ServiceRecord, TokenRecord
 from stoker.tokens import ADMIN, hash_of, id_of
 
+RUNNER = "runner"
+"""The role of whoever runs jobs: inference on every service, in slots that nobody else wants; nothing else."""
+
 REMEMBERED = 4096
-"""Header values whose owner is known without hashing again."""
+"""Values of `Authorization` whose owner is known without hashing again."""
 
 LONGEST = 512
 """Bytes of a credential; longer ones are refused before anything is computed from them."""
@@ -37,6 +41,10 @@ class Principal(msgspec.Struct, frozen=True, kw_only=True):
         return self.role == "admin"
 
     @property
+    def is_runner(self) -> bool:
+        return self.role == RUNNER
+
+    @property
     def actor(self) -> str:
         """How events name this token."""
         return f"token {self.name}" if self.name else f"token {self.id}"
@@ -50,17 +58,25 @@ class Access:
         self._now = clock.now
         self._known: OrderedDict[bytes, Principal] = OrderedDict()
         self._used: dict[str, float] = {}
+        self._runner_key = b""
+
+    def trust_runners(self, key: str) -> None:
+        """Whoever shows this key runs jobs."""
+        self._runner_key = key.encode()
 
     def authenticate(self, headers: Headers) -> Principal:
         """The owner of `Authorization: Bearer` or, without one, of `x-api-key`. Raises Unauthenticated, TokenExpired."""
-        credential = _credential(headers)
-        if credential is None:
-            raise Unauthenticated("a token is needed: send `Authorization: Bearer sk-...` (`stoker env` prints one)")
-        principal = self._known.get(credential) or self._look_up(credential)
+        for name, value in headers:
+            if name == b"authorization":
+                principal = self._known.get(value) or self._look_up(headers)
+                break
+        else:
+            principal = self._look_up(headers)
         now = self._now()
         if principal.expires_at is not None and now >= principal.expires_at:
             raise TokenExpired(f"the token {principal.id} has expired; ask for a new one (`stoker token create`)")
-        self._used[principal.id] = now
+        if not principal.is_runner:
+            self._used[principal.id] = now
         return principal
 
     def recognise(self, headers: Headers) -> Principal | None:
@@ -80,8 +96,12 @@ class Access:
         used, self._used = self._used, {}
         return used
 
-    def _look_up(self, credential: bytes) -> Principal:
-        token = credential.decode("utf-8", "surrogateescape")
+    def _look_up(self, headers: Headers) -> Principal:
+        """The long way; an `Authorization` header that was good is remembered as it was sent."""
+        found = _credential(headers)
+        if found is None:
+            raise Unauthenticated("a token is needed: send `Authorization: Bearer sk-...` (`stoker env` prints one)")
+        token = found.token.decode("utf-8", "surrogateescape")
         record = self._tokens.get(id_of(token) or ADMIN) or self._tokens.get(ADMIN)
         kept = record.hash if record else "0" * 64
         if not hmac.compare_digest(hash_of(token), kept) or record is None:
@@ -89,9 +109,10 @@ class Access:
         principal = Principal(
             id=record.id, role=record.role, project=record.project, name=record.name, services=record.services, expires_at=record.expires_at
         )
-        self._known[credential] = principal
-        if len(self._known) > REMEMBERED:
-            self._known.popitem(last=False)
+        if found.header is not None:
+            self._known[found.header] = principal
+            if len(self._known) > REMEMBERED:
+                self._known.popitem(last=False)
         return principal
 
 
@@ -99,14 +120,14 @@ def may_infer(principal: Principal | None, service: ServiceRecord) -> bool:
     """Whether this token (None: no valid one) may send requests to the service's engines.
 
     1. A public service: everyone.
-    2. Admin: every service.
+    2. Admin, and whoever runs jobs: every service.
     3. Deployer and user: those of their project, or only the ones that the token names. A viewer: none.
     """
     if service.spec.get("open_to_public") is True:
         return True
     if principal is None or principal.role == "viewer":
         return False
-    return principal.is_admin or may_see(principal, service.project, service.name)
+    return principal.is_admin or principal.is_runner or may_see(principal, service.project, service.name)
 
 
 def may_see(principal: Principal, project: str, service: str | None = None) -> bool:
@@ -123,12 +144,21 @@ def require(principal: Principal, roles: frozenset[str]) -> None:
         raise NotAllowed(f"this needs a token with the role {wanted}; this one is a {principal.role}'s")
 
 
-def _credential(headers: Headers) -> bytes | None:
+class _Credential(NamedTuple):
+    """`header` is the whole value of `Authorization`, None where the token came as x-api-key."""
+
+    token: bytes
+    header: bytes | None
+
+
+def _credential(headers: Headers) -> _Credential | None:
     key = None
     for name, value in headers:
+        if len(value) > LONGEST:
+            continue
         if name == b"authorization":
-            if value[:7].lower() == b"bearer " and len(value) <= LONGEST:
-                return value[7:].strip()
-        elif name == b"x-api-key" and len(value) <= LONGEST:
+            if value[:7].lower() == b"bearer ":
+                return _Credential(value[7:].strip(), value)
+        elif name == b"x-api-key":
             key = value
-    return key
+    return None if key is None else _Credential(key, None)

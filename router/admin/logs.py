@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncGenerator, AsyncIterator, Iterable
+from collections.abc import AsyncGenerator, Iterable
 from contextlib import AsyncExitStack, aclosing
 
 from starlette.responses import Response, StreamingResponse
+from starlette.types import Send
 
 from router.admin.call import Call
 from router.admin.worker_logs import Wish, WorkerLogs
+from stoker.errors import NotFound
 from stoker.records import SessionRecord
 from stoker.states import TERMINAL
 
@@ -25,12 +27,12 @@ _LOOK_SECONDS = 0.5
 async def service(call: Call) -> Response:
     """Lines `SESSION TIME TEXT`. `?tail=N` lines at most, `?since=SECONDS`, `?follow=true`, `?session=ID`, `?previous=true`."""
     record, wish, follow = call.service(), _wish(call), call.flag("follow")
-    only = call.session(call.text("session") or "").id if call.text("session") else None
+    only = _named(call, record.name)
     chosen = choose(_sessions(call, record.name), only=only, previous=call.flag("previous"))
     logs = WorkerLogs(call.context.http, call.context.mirror.nodes, call.context.cluster_key)
     if not follow:
-        return _text(merged(logs, chosen, wish))
-    return _text(followed(logs, call, record.name, chosen, wish, only))
+        return _Lines(merged(logs, chosen, wish))
+    return _Lines(followed(logs, call, record.name, chosen, wish, only))
 
 
 async def session(call: Call) -> Response:
@@ -38,8 +40,8 @@ async def session(call: Call) -> Response:
     record, wish = call.session(call.part("id")), _wish(call)
     logs = WorkerLogs(call.context.http, call.context.mirror.nodes, call.context.cluster_key)
     if not call.flag("follow"):
-        return _text(merged(logs, [record], wish))
-    return _text(followed(logs, call, record.service, [record], wish, record.id))
+        return _Lines(merged(logs, [record], wish))
+    return _Lines(followed(logs, call, record.service, [record], wish, record.id))
 
 
 def choose(sessions: Iterable[SessionRecord], *, only: str | None, previous: bool) -> list[SessionRecord]:
@@ -147,15 +149,30 @@ def _sessions(call: Call, name: str) -> list[SessionRecord]:
     return [s for s in call.context.mirror.sessions.values() if s.service == name and call.sees(s.project, s.service)]
 
 
+def _named(call: Call, service: str) -> str | None:
+    """The id of the session that `?session=` means. Raises NotFound."""
+    word = call.text("session")
+    if not word:
+        return None
+    found = call.session(word)
+    if found.service != service:
+        raise NotFound(f"the session {found.id} is not one of {service}")
+    return found.id
+
+
 def _wish(call: Call) -> Wish:
     tail, since = call.number("tail", 0, _LINES_LIMIT), call.number("since", 0, 1e11)
     return Wish(tail=None if tail is None else int(tail), since=since)
 
 
-def _text(lines: AsyncGenerator[str, None]) -> Response:
-    async def encoded() -> AsyncIterator[bytes]:
-        async with aclosing(lines) as opened:
-            async for line in opened:
-                yield line.encode("utf-8", "replace") + b"\n"
+class _Lines(StreamingResponse):
+    """Lines as they come; what makes them is closed with the request, not whenever it is collected."""
 
-    return StreamingResponse(encoded(), media_type="text/plain", headers={"cache-control": "no-store"})
+    def __init__(self, lines: AsyncGenerator[str, None]) -> None:
+        super().__init__(lines, media_type="text/plain", headers={"cache-control": "no-store"})
+        self._lines = lines
+
+    async def stream_response(self, send: Send) -> None:
+        async with aclosing(self._lines):
+            self.body_iterator = (line.encode("utf-8", "replace") + b"\n" async for line in self._lines)
+            await super().stream_response(send)

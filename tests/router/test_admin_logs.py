@@ -56,6 +56,9 @@ async def test_lines_of_all_sessions_come_in_the_order_of_their_times(site: Rout
         assert worker.asked[-1] == {"since": "12.5", "tail": "7"}
         assert (await admin.get(PATH, params={"tail": "-1"})).status_code == 400
         assert (await admin.get(PATH, params={"session": "nobody"})).status_code == 404
+        await site.session("theirs", id="theirs-a")
+        await site.settled()
+        assert (await admin.get(PATH, params={"session": "theirs-a"})).status_code == 404
 
 
 async def test_following_goes_on_with_the_next_session_and_ends_with_the_client(site: Router, worker: WorkerHttp) -> None:
