@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import inspect
 from collections.abc import Callable
@@ -39,7 +40,8 @@ def _extended(function: Command, more: dict[str, Any]) -> Command:
     def command(**values: Any) -> None:
         words = {name: values.pop(name) for name in more}
         as_json = _as_json(words.get("output"), bool(words.get("json")))
-        function(Reach(words["url"], words["token"], words["data_dir"], as_json), **values)
+        with contextlib.closing(Reach(words["url"], words["token"], words["data_dir"], as_json)) as reach:
+            function(reach, **values)
 
     own = list(inspect.signature(function, eval_str=True).parameters.values())[1:]
     default: dict[Any, Any] = {Json: False, Debug: False}

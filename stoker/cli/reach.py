@@ -28,6 +28,7 @@ class Reach:
         self._prefer_local = data_dir is not None
         self.data = DataDir(Path(data_dir).expanduser().absolute() if data_dir else configured_data_dir())
         self.as_json = as_json
+        self._client: Client | None = None
 
     @property
     def is_local(self) -> bool:
@@ -69,10 +70,16 @@ class Reach:
         return self.data.user_token
 
     def client(self) -> Client:
-        """Closed when the process ends."""
+        """The one of this command; `close` closes it."""
         from stoker.client import Client
 
-        return Client(self.url, self.token)
+        if self._client is None:
+            self._client = Client(self.url, self.token)
+        return self._client
+
+    def close(self) -> None:
+        if self._client is not None:
+            self._client.close()
 
 
 def read_secret(path: Path) -> str | None:
