@@ -16,7 +16,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(2400)]
 
 def test_a_folder_is_served_by_transformers(tmp_path: Path) -> None:
     prefix = environment("transformers")
-    folder = real_llama(tmp_path / "Tiny Llama", prefix / "bin" / "python")
+    real_llama(tmp_path / "Tiny Llama", prefix / "bin" / "python")
     with running(tmp_path / "data", environment={"STOKER_ENGINE_PATH": str(prefix)}) as stack:
         served = stack.stoker("serve", "./Tiny Llama", "--timeout", "240", cwd=tmp_path)
         assert "/services/tiny-llama" in served.stdout
