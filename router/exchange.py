@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING
 from router.access import Principal
 from router.admission import Waiter
 from router.body import KEPT_FOR_RETRY, Body, chunk
+from router.cors import allows, preflight
 from router.deadline import Deadline, Overdue
 from router.directory import Service
 from router.finding import find_model, find_service, identify, use
@@ -82,11 +83,15 @@ class Exchange:
     def begin(self) -> None:
         """The head is here. May answer at once."""
         try:
+            if self.request.origin and (permitted := preflight(self.plane.directory, self.request, self.place)) is not None:
+                self._relay.permit(permitted)
+                self._over(Outcome.LEFT)
+                return
             identify(self)
             if self.place.service is not None:
-                use(self, find_service(self, self.place.service))
+                self._use(find_service(self, self.place.service))
             elif self.request.length == 0:
-                use(self, find_model(self, None))
+                self._use(find_model(self, None))
             self._check_size()
         except StokerError as error:
             self._refuse(error)
@@ -148,8 +153,13 @@ class Exchange:
     def _look(self, last: bool) -> None:
         found = self._body.model(last)
         if found is not None:
-            use(self, find_model(self, found.value))
+            self._use(find_model(self, found.value))
             self._check_size()
+
+    def _use(self, service: Service) -> None:
+        if self.request.origin and allows(service, self.request.origin):
+            self._relay.origin = self.request.origin
+        use(self, service)
 
     def _check_size(self) -> None:
         """Raises BodyTooLarge for what is declared and for what came."""

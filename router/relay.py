@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from router import answers, streams
+from router import answers, cors, streams
 from router.request import Request
 from router.wire.heads import Headers, answer_headers
 from router.wire.upstream import Answered
@@ -31,15 +31,17 @@ class Client(Protocol):
 
 
 class Relay:
-    """`status` is what the client was told, 0 before; `aloud` whether the client was told 200 while its request still waits."""
+    """`status` is what the client was told, 0 before; `aloud` whether it was told 200 while its request still waits; `origin` is
+    the web page that may read the answer, empty for others."""
 
-    __slots__ = ("_client", "_request", "_stream", "aloud", "status", "told_at")
+    __slots__ = ("_client", "_request", "_stream", "aloud", "origin", "status", "told_at")
 
     def __init__(self, client: Client, request: Request) -> None:
         self._client = client
         self._request = request
         self._stream: streams.EventStream | None = None
         self.aloud = False
+        self.origin = b""
         self.status = 0
         self.told_at = 0.0
 
@@ -58,6 +60,8 @@ class Relay:
             self._client.send(body, ended)
             return
         self.status = head.status
+        if self.origin:
+            headers = cors.replace(headers, self.origin)
         headers.append((b"x-request-id", self._request.id.encode("latin-1")))
         headers.append((b"x-stoker-session", session.encode()))
         if queued_ms is not None:
@@ -84,12 +88,18 @@ class Relay:
             return
         found = answers.answer(error, self._request.id)
         self.status = found.status
-        self._client.start(found.status, found.headers, b"" if self._request.method == "HEAD" else found.body, True)
+        headers = [*found.headers, *cors.granted(self.origin)] if self.origin else found.headers
+        self._client.start(found.status, headers, b"" if self._request.method == "HEAD" else found.body, True)
 
-    def broken(self, why: str) -> None:
+    @property
+    def is_stream(self) -> bool:
+        """Whether an error can still be told: nothing was sent, or an event stream."""
+        return not self.status or self._stream is not None or self.aloud
+
+    def broken(self, why: str, code: str = "stream_interrupted") -> None:
         """The answer will not be finished."""
         if self._stream is not None or self.aloud:
-            self._client.send(streams.error_event("stream_interrupted", why, self._request.id), True)
+            self._client.send(streams.error_event(code, why, self._request.id), True)
         else:
             self._client.cut()
 
@@ -108,7 +118,16 @@ class Relay:
         self.aloud = True
         self.status = 200
         headers = [(b"content-type", b"text/event-stream"), (b"cache-control", b"no-cache")]
-        self._client.start(200, [*headers, (b"x-request-id", self._request.id.encode("latin-1"))], b"", False)
+        self._client.start(200, [*headers, *self._own()], b"", False)
+
+    def permit(self, headers: Headers) -> None:
+        """Answer a browser's question whether a page may call."""
+        self.status = 204
+        self._client.start(204, [*headers, *self._own()], b"", True)
+
+    def _own(self) -> Headers:
+        own = [(b"x-request-id", self._request.id.encode("latin-1"))]
+        return [*own, *cors.granted(self.origin)] if self.origin else own
 
     def progress(self, now: float, phase: str | None, position: int, eta_seconds: float | None) -> None:
         """Where a held stream stands."""

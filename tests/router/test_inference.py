@@ -392,6 +392,26 @@ async def test_expect_100_continue(router: DataPath, engine: Backend) -> None:
     writer.close()
 
 
+async def test_web_pages_may_call_where_the_service_lets_them(router: DataPath, engine: Backend) -> None:
+    async def script(seen: Seen, writer: asyncio.StreamWriter) -> None:
+        writer.write(plain(200, JSON_ANSWER, b"access-control-allow-origin: *"))
+
+    engine.script = script
+    await router.service(routing={"cors_origins": ["https://app.example"]})
+    await router.session(engine.address)
+    asks = {"origin": "https://app.example", "access-control-request-method": "POST", "access-control-request-headers": "authorization"}
+    async with router.client() as http:
+        for path in (CHAT, "/services/echo/x"):
+            answer = await http.options(path, headers={**asks, "authorization": ""})
+            assert answer.status_code == 204 and answer.headers["access-control-allow-origin"] == "https://app.example"
+            assert answer.headers["access-control-allow-headers"] == "authorization"
+            refused = await http.options(path, headers={**asks, "origin": "https://evil.example", "authorization": ""})
+            assert refused.status_code == 401 and "access-control-allow-origin" not in refused.headers
+        assert engine.requests == []
+        answer = await http.post(CHAT, json=body(), headers={"origin": "https://app.example"})
+        assert answer.headers["access-control-allow-origin"] == "https://app.example"
+
+
 async def test_requests_are_counted(router: DataPath, engine: Backend) -> None:
     await router.service()
     await router.session(engine.address)
