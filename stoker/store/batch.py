@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 import redis.asyncio as aioredis
 from redis.commands.core import AsyncScript
+from redis.exceptions import ConnectionError, RedisError
 
 LARGEST = 128
 """Commits in one round trip: the server does nothing else meanwhile."""
@@ -47,22 +48,23 @@ class Batch:
             task.add_done_callback(self._sending.discard)
 
     async def _exchange(self, portion: list[_Asked]) -> None:
+        answers: list[Any] = [ConnectionError("the store was given up")] * len(portion)
         try:
             async with self._client.pipeline(transaction=False) as pipe:
                 for asked in portion:
                     await self._script(keys=asked.keys, args=asked.args, client=pipe)
                 answers = await pipe.execute(raise_on_error=False)
-        except BaseException as error:
-            for asked in portion:
-                if not asked.answer.done():
-                    asked.answer.set_exception(error if isinstance(error, Exception) else ConnectionError("the store was given up"))
-            if not isinstance(error, Exception):
-                raise
-            return
-        for asked, answer in zip(portion, answers, strict=True):
-            if asked.answer.done():
-                continue
-            if isinstance(answer, Exception):
-                asked.answer.set_exception(answer)
-            else:
-                asked.answer.set_result(answer)
+        except (RedisError, OSError) as error:
+            answers = [error] * len(portion)
+        finally:
+            for asked, answer in zip(portion, answers, strict=True):
+                _tell(asked.answer, answer)
+
+
+def _tell(waiting: asyncio.Future[Any], answer: Any) -> None:
+    if waiting.done():
+        return
+    if isinstance(answer, Exception):
+        waiting.set_exception(answer)
+    else:
+        waiting.set_result(answer)
