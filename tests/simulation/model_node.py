@@ -20,7 +20,6 @@ class Process:
 
     def __init__(self, gpus: tuple[DeviceShare, ...], ready_at: float, dies_at: float | None, code: str) -> None:
         self.gpus, self.ready_at, self.dies_at, self.code = gpus, ready_at, dies_at, code
-        self.was_ready = False
 
 
 class ModelNode:
@@ -114,7 +113,7 @@ class ModelNode:
         )
 
     def _drain(self, session: SessionRecord) -> None:
-        empty = self.store.now - (session.draining_at or 0.0) >= 1.0
+        empty = self.store.now - (session.draining_at or 0.0) >= self.rng.choice((1.0, 60.0))
         if session.id in self.running and not empty and self.store.now < (session.drain_until or 0.0):
             return
         self.running.pop(session.id, None)

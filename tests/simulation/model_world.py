@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 
 from model_variants.registry import load_variants
-from scheduler.actions import Action
+from scheduler.actions import Action, Create
 from scheduler.reconcile import reconcile
 from scheduler.snapshot import Snapshot
 from scheduler.spec_cache import SpecCache
@@ -139,7 +139,7 @@ class World:
         if disturbed:
             return
         assert all(taken), [action for action, ok in zip(actions, taken, strict=True) if not ok]
-        self.check_pass()
+        self.check_pass({action.session.service for action in actions if isinstance(action, Create)})
         if actions and self.rng.random() < 0.3:
             self._settles()
 
@@ -176,7 +176,7 @@ class World:
             assert all(size <= sizes[device] for device, size in memory.items()), (name, held)
             assert sum(one.assignment.resolution.cpu for one in held if one.assignment) <= known.cpu, name
 
-    def check_pass(self) -> None:
+    def check_pass(self, grown: set[str]) -> None:
         """After a whole pass: numbers within bounds, a reason for all that wait, nobody made twice."""
         for name, one in self.store.services.items():
             replicas = one.spec["replicas"]
@@ -187,16 +187,20 @@ class World:
             leaving = {n.name for n in self.store.nodes.values() if n.draining_until is not None}
             current = [s for s in mine if s.status is _S.PENDING or (s.revision == one.revision and s.node not in leaving)]
             assert len(current) <= (one.wanted if one.deleted_at is None else 0), (name, current)
+            surge = one.spec["rollout"].get("max_surge", 1)
+            assert name not in grown or len(mine) <= one.wanted + surge, (name, mine)
             assert all(s.reason is not None for s in mine if s.status is _S.PENDING), (name, mine)
 
     def unsettled(self) -> list[str]:
-        """What is not as wanted; empty once everything has converged."""
+        """What is not as wanted; empty once everything has converged. Without room, an old revision serves on (if_no_room: wait)."""
         said = []
         for name, one in self.store.services.items():
             mine = [s for s in self.store.sessions.values() if s.service == name and s.status not in (_S.STOPPED, _S.FAILED)]
             ready = [s for s in mine if s.status is _S.READY and s.revision == one.revision]
             pending = [s for s in mine if s.status is _S.PENDING and s.reason is not None and s.reason.code == "no_fit"]
-            if one.deleted_at is not None or len(ready) + len(pending) != one.wanted or len(mine) != len(ready) + len(pending):
+            waiting = [s for s in mine if s.status is _S.READY and s not in ready] if pending and len(self.nodes) > 1 else []
+            enough = len(ready) + len(waiting) >= one.wanted if waiting else len(ready) + len(pending) == one.wanted
+            if one.deleted_at is not None or not enough or len(mine) != len(ready) + len(pending) + len(waiting):
                 there = [(s.id, s.status, s.revision, s.node, s.reason) for s in mine]
                 said.append(f"{name} wants {one.wanted}: {there} {one.reason} {one.backoff}")
         for name, machine in self.nodes.items():

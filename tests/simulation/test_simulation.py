@@ -19,7 +19,7 @@ _S = SessionStatus
 
 
 def play(seed: int) -> None:
-    world = World(seed)
+    world = World(seed, nodes=1 + seed % 3)
     faults = Faults(world)
     world.late = world.rng.choice((0.0, 3.0))
     world.apply("whole", 2, resources={"gpu": 1, "cpu": 0.1, "memory": "1GiB"})
