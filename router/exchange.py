@@ -14,11 +14,11 @@ endpoint of inference.py, and the protocol of wire/fast.py. The engine's side co
 from __future__ import annotations
 
 import asyncio
-from enum import IntEnum
 from typing import TYPE_CHECKING
 
 from router.access import Principal
 from router.admission import Waiter
+from router.backfill import BATCH, failure, priority_of
 from router.body import KEPT_FOR_RETRY, Body, chunk
 from router.cors import allows, preflight
 from router.deadline import Deadline, Overdue
@@ -30,27 +30,41 @@ from router.relay import PROGRESS_SECONDS, Client, Relay
 from router.request import Place, Request, path_of
 from router.retries import Retries
 from router.route import Lease, Outcome
+from router.stage import State
 from router.wire.upstream import Answered, Connection
-from stoker.errors import BodyTooLarge, EngineFailed, EngineTimeout, StokerError, Unauthenticated
+from stoker.errors import BodyTooLarge, EngineFailed, EngineTimeout, HandedBack, StokerError, Unauthenticated
 
 if TYPE_CHECKING:
     from router.plane import Plane
-
-
-class State(IntEnum):
-    READING = 0
-    WAITING = 1
-    SENDING = 2
-    ANSWERING = 3
-    OVER = 4
 
 
 class Exchange:
     """`service` is None until it is known; `principal` where no valid token came (`denied` says why)."""
 
     __slots__ = (
-        "_body", "_complete", "_connection", "_deadline", "_dialing", "_held", "_pause", "_relay", "_retries", "_uploading", "_waiter",
-        "began_at", "client", "denied", "lease", "path_at_engine", "place", "plane", "principal", "queued_since", "request", "service",
+        "_body",
+        "_complete",
+        "_connection",
+        "_deadline",
+        "_dialing",
+        "_held",
+        "_pause",
+        "_relay",
+        "_retries",
+        "_uploading",
+        "_waiter",
+        "began_at",
+        "client",
+        "denied",
+        "lease",
+        "path_at_engine",
+        "place",
+        "plane",
+        "principal",
+        "priority",
+        "queued_since",
+        "request",
+        "service",
         "state",
     )  # fmt: skip
 
@@ -67,6 +81,7 @@ class Exchange:
         self.lease: Lease | None = None
         self.began_at = plane.now()
         self.queued_since = 0.0
+        self.priority = 0
         self._relay = Relay(client, request)
         self._body = Body(request.content_type)
         self._complete = self._uploading = self._held = False
@@ -88,6 +103,7 @@ class Exchange:
                 self._over(Outcome.LEFT)
                 return
             identify(self)
+            self.priority = priority_of(self.principal)
             if self.place.service is not None:
                 self._use(find_service(self, self.place.service))
             elif self.request.length == 0:
@@ -148,6 +164,11 @@ class Exchange:
         if self.state is not State.OVER:
             self._break("the router is shutting down", Outcome.LEFT)
 
+    def hand_back(self) -> None:
+        """A job's slot is needed: its request ends with a word; a whole answer that is coming in already goes on."""
+        if self.state is not State.OVER and self._relay.can_tell:
+            self._break("the slot is needed", Outcome.LEFT)
+
     # the body, and the service that it names
 
     def _look(self, last: bool) -> None:
@@ -198,7 +219,8 @@ class Exchange:
 
     def _wait(self) -> None:
         assert self.service is not None
-        self._waiter = self.plane.admission.wait(self.service, self._room, order=self._waiter.order if self._waiter else None)
+        order = self._waiter.order if self._waiter else None
+        self._waiter = self.plane.admission.wait(self.service, self._room, priority=self.priority, order=order)
         self.state = State.WAITING
         self.queued_since = self.queued_since or self._waiter.since
         if self.request.asks_progress and not self._relay.status and self._complete and self._body.asks_for_stream():
@@ -220,7 +242,9 @@ class Exchange:
                 return
         if self._deadline is None:
             self._deadline = Deadline(route.service.routing, self.plane.now())
-        connection = route.pool.take()
+        if self.priority == BATCH:
+            lease.reclaim = self.hand_back
+        connection = route.pool.take() if self.priority != BATCH else None  # so that a loss is the engine's, not an old connection's
         if connection is not None:
             self._send(connection)
         else:
@@ -228,10 +252,7 @@ class Exchange:
 
     def _dialed(self, result: Connection | str) -> None:
         self._dialing = None
-        if isinstance(result, str):
-            self._failed(result, Outcome.UNREACHABLE)
-        else:
-            self._send(result)
+        self._failed(result, Outcome.UNREACHABLE) if isinstance(result, str) else self._send(result)
 
     def _send(self, connection: Connection) -> None:
         assert self.lease is not None and self._deadline is not None
@@ -305,10 +326,11 @@ class Exchange:
         lease, self.lease = self.lease, None
         self.plane.admission.release(lease, outcome)
         self._retries = self._retries or Retries()
-        if can_repeat and self._retries.allow(self.service, route):
+        once = self.priority == BATCH and outcome is Outcome.BROKEN
+        if can_repeat and not once and self._retries.allow(self.service, route):
             self._try_again(self._retries)
         else:
-            self._refuse(EngineFailed(f"the engine of {self.service.name} failed: {why}"))
+            self._refuse(failure(self.priority, outcome, route, f"the engine of {self.service.name} failed: {why}"))
 
     def _try_again(self, retries: Retries) -> None:
         assert self.service is not None
@@ -337,9 +359,10 @@ class Exchange:
     def _break(self, why: str, outcome: Outcome) -> None:
         """End an answer that has begun, honestly; before that, say what happened."""
         if not self._relay.status:
-            self._refuse(EngineFailed(f"the request was cut off: {why}"))
+            self._refuse(failure(self.priority, outcome, None, f"the request was cut off: {why}"))
             return
-        self._relay.broken(f"the stream of {self.service.name if self.service else ''} broke off: {why}")
+        code = HandedBack.code if self.priority == BATCH and outcome is Outcome.LEFT else "stream_interrupted"
+        self._relay.broken(f"the stream of {self.service.name if self.service else ''} broke off: {why}", code)
         self._over(outcome)
 
     # time
