@@ -98,9 +98,8 @@ def test_flags_become_a_spec_of_what_was_given() -> None:
 
 def test_ages() -> None:
     now = epoch("2026-01-02T00:00:00Z")
-    assert [age(text, now) for text in ("2026-01-01T23:59:18Z", "2026-01-01T23:55:00.5Z", "2026-01-01T21:00:00Z", "2025-12-21T00:00:00Z")] == [
-        "42s", "4m", "3h", "12d",
-    ]  # fmt: skip
+    times = ("2026-01-01T23:59:18Z", "2026-01-01T23:55:00.5Z", "2026-01-01T21:00:00Z", "2025-12-21T00:00:00Z")
+    assert [age(text, now) for text in times] == ["42s", "4m", "3h", "12d"]
     assert age(None) == "-"
 
 
