@@ -66,9 +66,8 @@ class Leader:
     def _run(self) -> None:
         try:
             asyncio.run(self._renew())
-        except BaseException as error:
+        except BaseException as error:  # noqa: BLE001 - raised again by whoever waits for leadership, which ends the process
             self.failure = error
-            raise
         finally:
             self._held = None
             self._tell()
