@@ -27,6 +27,7 @@ log = logging.getLogger(__name__)
 TICK_SECONDS = 1.0
 """Between two looks at everything when nothing changes."""
 
+TIDY_SECONDS = 10.0
 _EPOCH_SECONDS = 10.0
 _PAUSE_SECONDS = 0.5
 
@@ -143,12 +144,15 @@ class Agent:
         while not node.mirror.store_id:
             await node.clock.sleep(_PAUSE_SECONDS / 10)
         await recover_broken(node)
+        tidied = node.clock.monotonic()
         async with asyncio.TaskGroup() as group:
             while True:
                 self._changed.clear()
                 for action in converge(self._world(), node.clock.monotonic()):
                     await self._act(action, group)
-                await tidy(node, self._runners)
+                if node.clock.monotonic() - tidied > TIDY_SECONDS:
+                    await tidy(node, self._runners)
+                    tidied = node.clock.monotonic()
                 await _wait(self._changed, TICK_SECONDS)
 
     def _world(self) -> World:
@@ -178,6 +182,9 @@ class Agent:
     async def _attend(self, runner: SessionRunner) -> None:
         try:
             await runner.run()
+        except* OSError as problems:  # a disk that fails: the next look finds the session as it is, and takes it up again
+            log.error("session %s: %s; looking again", runner.session, problems.exceptions[0])
+            await self._node.clock.sleep(TICK_SECONDS)
         finally:
             self._runners.pop(runner.session, None)
             self._changed.set()

@@ -20,7 +20,7 @@ def look(node: Node) -> None:
     """Take stock of devices and engines. Slow: it reads directories and asks drivers."""
     settings = node.settings
     node.engines = engines.detect(settings.data_dir / "engines", settings.engine_path, os.environ.get("PATH", ""))
-    node.gpus = tuple(_with_stuck(gpu, node.stuck.get(gpu.id)) for gpu in node.devices.inventory(node.our_pids()))
+    node.gpus = tuple(_with_stuck(gpu, node.stuck.get(gpu.id)) for gpu in node.devices.inventory(node.our_pids))
 
 
 def record(node: Node, worker_url: str, facts: dict[str, dict[str, object]]) -> NodeRecord:

@@ -105,6 +105,8 @@ def _node(settings: Settings, store: Store, folder: Path, name: str, clock: Cloc
     devices = detect(settings.mock_gpus)
     try:
         journal = Journal.open(folder / "journal")
+        if settings.session_user:
+            _let_through(settings.data_dir.absolute(), folder / "sessions")
         runtime = ProcessRuntime(
             folder / "sessions", name, user=settings.session_user, log_limit=settings.log_file_limit, log_files=settings.log_files_kept
         )
@@ -124,6 +126,15 @@ def _node(settings: Settings, store: Store, folder: Path, name: str, clock: Cloc
         raise ConfigurationError(f"the node's directory {folder} cannot be used: {error.strerror or error}") from error
     finally:
         devices.close()
+
+
+def _let_through(data: Path, sessions: Path) -> None:
+    """The sessions' user may pass to its own directories, and list nothing on the way."""
+    sessions.mkdir(parents=True, exist_ok=True)
+    for path in (sessions, *sessions.parents):
+        path.chmod(path.stat().st_mode | 0o001)
+        if path == data:
+            return
 
 
 @contextlib.asynccontextmanager

@@ -68,7 +68,7 @@ class Node:
 
     def our_pids(self) -> set[int]:
         """Processes of all sessions that run here."""
-        return {pid for grant in live(self.journal.grants.values()) for pid in self.runtime.pids(grant.session)}
+        return self.runtime.pids(*(grant.session for grant in live(self.journal.grants.values())))
 
     def variants(self) -> Mapping[str, Variant]:
         """Loaded once: the built-in ones and third parties'."""

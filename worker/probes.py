@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from collections.abc import Awaitable, Callable
+from typing import Any
 
 from model_variants.base import LaunchPlan
 from stoker.clock import Clock
@@ -46,6 +48,7 @@ class StartProbe:
         self._host, self._port, self._plan, self._key = host, port, plan, key
         self._clock, self._pids, self._tell = clock, pids, tell
         self._last = "nothing listens on its port"
+        self._address: tuple[int, tuple[Any, ...]] = (0, ())
 
     async def ready(self, already: float) -> None:
         """Until it is ready. `already` seconds have passed since its start. Raises NotReady.
@@ -56,6 +59,7 @@ class StartProbe:
         timeout = self._plan.health.start_timeout
         try:
             async with asyncio.timeout(max(0.0, timeout - already)):
+                self._address = await self._resolved()
                 await self._until(self._accepts, already)
                 await self._own_port()
                 if self._plan.health.enable and self._plan.health.path is not None:
@@ -74,14 +78,22 @@ class StartProbe:
             await self._clock.sleep(next(pause for until, pause in PAUSES if age < until))
 
     async def _accepts(self) -> bool:
-        try:
-            async with asyncio.timeout(_CONNECT_SECONDS):
-                _, writer = await asyncio.open_connection(self._host, self._port)
-        except (OSError, TimeoutError):
-            return False
-        writer.close()
+        family, address = self._address
+        with socket.socket(family, socket.SOCK_STREAM) as tried:
+            tried.setblocking(False)
+            try:
+                async with asyncio.timeout(_CONNECT_SECONDS):
+                    await asyncio.get_running_loop().sock_connect(tried, address)
+            except (OSError, TimeoutError):
+                return False
         self._last = "its port accepts connections, but it is not healthy"
         return True
+
+    async def _resolved(self) -> tuple[int, tuple[Any, ...]]:
+        """Family and address of the node, looked up once and not at each try."""
+        found = await asyncio.get_running_loop().getaddrinfo(self._host, self._port, type=socket.SOCK_STREAM)
+        self._host = str(found[0][4][0])
+        return found[0][0], found[0][4]
 
     async def _own_port(self) -> None:
         """Nobody else may be asked, and be told the session's key."""
@@ -133,15 +145,15 @@ class StartProbe:
 
 async def port_lost(port: int, pids: Callable[[], set[int]], clock: Clock) -> Reason:
     """Wait until the session no longer listens on its port, seen twice in a row; why it is over then."""
-    missed = 0
+    missed, listener = 0, None
     while missed < 2:
         await clock.sleep(WATCH_SECONDS)
-        missed = 0 if owns_port(port, pids()) else missed + 1
+        if listener is None or not listener.still():
+            listener = sockets.owner(sockets.listeners(port), pids())
+        missed = 0 if listener is not None or not sockets.can_tell() else missed + 1
     return Reason("probe_failed", f"it still runs, but no longer listens on port {port}")
 
 
 def owns_port(port: int, pids: set[int]) -> bool:
     """Whether one of these processes listens there; true where the system does not tell."""
-    if not sockets.can_tell():
-        return True
-    return sockets.owned(sockets.listeners(port), pids)
+    return not sockets.can_tell() or sockets.owner(sockets.listeners(port), pids) is not None

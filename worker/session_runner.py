@@ -268,7 +268,7 @@ class SessionRunner:
     async def _release(self, grant: Grant, reason: Reason | None) -> None:
         """Step 6. A device that does not give its memory back is stuck, and stays booked for as long."""
         node, waited = self._node, 0.0
-        while not node.devices.released(grant.gpus, node.runtime.pids(self.session)):
+        while grant.gpus and not node.devices.released(grant.gpus, node.runtime.pids(self.session)):
             if waited >= _MEMORY_BACK_SECONDS:
                 stuck = Reason("gpu_fault", f"the memory that {self.session} used has not come back")
                 node.stuck.update({share.device: stuck for share in grant.gpus})

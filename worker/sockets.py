@@ -6,6 +6,7 @@ import os
 import socket
 import sys
 from collections.abc import Iterable
+from typing import NamedTuple
 
 _LISTEN = "0A"
 
@@ -44,17 +45,32 @@ def listeners(port: int) -> set[int]:
     return found
 
 
-def owned(inodes: set[int], pids: Iterable[int]) -> bool:
-    """Whether one of these processes has one of these sockets open."""
+class Listener(NamedTuple):
+    """A socket that a process has open: `path` below /proc, and what it leads to."""
+
+    path: str
+    name: str
+
+    def still(self) -> bool:
+        """Whether it is still open, at the cost of one system call."""
+        try:
+            return os.readlink(self.path) == self.name
+        except OSError:
+            return False
+
+
+def owner(inodes: set[int], pids: Iterable[int]) -> Listener | None:
+    """One of these sockets that one of these processes has open."""
     names = {f"socket:[{inode}]" for inode in inodes}
-    return any(name in names for pid in pids for name in _open_files(pid))
+    found = (file for pid in pids for file in _open_files(pid) if file.name in names) if names else ()
+    return next(iter(found), None)
 
 
-def _open_files(pid: int) -> Iterable[str]:
+def _open_files(pid: int) -> Iterable[Listener]:
     try:
         for fd in os.listdir(f"/proc/{pid}/fd"):
             try:
-                yield os.readlink(f"/proc/{pid}/fd/{fd}")
+                yield Listener(f"/proc/{pid}/fd/{fd}", os.readlink(f"/proc/{pid}/fd/{fd}"))
             except OSError:
                 continue
     except OSError:

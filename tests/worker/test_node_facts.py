@@ -23,7 +23,7 @@ from worker.runtimes.cgroups import CgroupMaker
 
 def test_mock_gpus_are_slots_with_a_variable_of_their_own() -> None:
     devices = MockDevices("2xH100-80GB,1xL4-24GiB")
-    assert [(gpu.id, gpu.model, gpu.memory, gpu.vendor) for gpu in devices.inventory(())] == [
+    assert [(gpu.id, gpu.model, gpu.memory, gpu.vendor) for gpu in devices.inventory(tuple)] == [
         ("mock-0", "H100", 80 * 10**9, "mock"),
         ("mock-1", "H100", 80 * 10**9, "mock"),
         ("mock-2", "L4", 24 * 2**30, "mock"),
@@ -42,15 +42,15 @@ def test_where_there_is_no_nvidia_driver_it_says_so() -> None:
     devices = NvidiaDevices()
     if not devices.why_none():
         pytest.skip("this machine has NVIDIA GPUs")
-    assert devices.inventory(()) == () and devices.environment(()) == {}
+    assert devices.inventory(tuple) == () and devices.environment(()) == {}
     assert "driver" in (devices.why_none() or "")
     found = detect(None)
-    assert found.inventory(()) == () and (found.why_none() or "").startswith("nvidia: ")
+    assert found.inventory(tuple) == () and (found.why_none() or "").startswith("nvidia: ")
 
 
 def test_mock_gpus_come_alone() -> None:
     found = detect("1xH100-80GB")
-    assert [gpu.vendor for gpu in found.inventory(())] == ["mock"] and found.why_none() is None
+    assert [gpu.vendor for gpu in found.inventory(tuple)] == ["mock"] and found.why_none() is None
 
 
 class TwoVendors(MockDevices):

@@ -95,3 +95,13 @@ async def test_an_exit_after_ready_is_a_failure_even_with_code_0(node: WorkerNod
         await node.until("svc-aaaaa", "READY")
         failed = await node.when("svc-aaaaa", lambda s: s.status == "FAILED")
     assert failed.reason is not None and "exited with code 0 while it served" in failed.reason.message
+
+
+@pytest.mark.slow
+async def test_a_start_that_is_deaf_and_late_is_killed_long_before_its_grace(node: WorkerNode) -> None:
+    """Some engines lose SIGTERM while they load; nobody has a request there that would be cut."""
+    async with node.running():
+        await node.place("svc-aaaaa", "--stubborn", "--load", "60", health=HealthCheck(path="/health", start_timeout=1.0))
+        started = time.monotonic()
+        await node.when("svc-aaaaa", lambda s: s.status == "FAILED")
+    assert time.monotonic() - started < 20

@@ -113,6 +113,25 @@ print('up'); time.sleep(0.2)
     assert [pid for pid in pids if Path(f"/proc/{pid}").exists()] == []
 
 
+async def test_an_engine_does_not_outlive_its_supervisor_even_when_no_worker_looks(rig: Rig) -> None:
+    running = await rig.python("import time; print('up'); time.sleep(60)")
+    await until_logged(rig, "up")
+    supervisor = next(pid for pid in processes_of(rig.root) if b"supervise.py" in Path(f"/proc/{pid}/cmdline").read_bytes())
+    os.kill(supervisor, signal.SIGKILL)
+    async with asyncio.timeout(20):
+        while running.pid in processes_of(rig.root):
+            await asyncio.sleep(0.01)
+    assert (await ended(rig)).orphaned
+
+
+async def test_an_engines_own_directory_goes_with_it_and_its_log_stays(rig: Rig) -> None:
+    await rig.python("open('large', 'w').write('x'); print('done')")
+    await ended(rig)
+    assert not (rig.folder("svc-aaaaa") / "work").exists() and len(rig.lines()) == 1
+    await rig.remove("svc-aaaaa")
+    assert rig.sessions() == []
+
+
 async def test_the_log_is_rotated_and_bounded(rig: Rig) -> None:
     await rig.python("for n in range(3000): print('x' * 50, n)\nprint('y' * 50_000)")
     await ended(rig)

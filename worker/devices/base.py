@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Protocol
 
 from stoker.records import DeviceShare, Gpu
@@ -17,8 +17,8 @@ class Devices(Protocol):
         """None if the driver works; else a sentence that says what is missing."""
         ...
 
-    def inventory(self, ours: Collection[int]) -> tuple[Gpu, ...]:
-        """Every device, with the memory that processes other than `ours` use on it."""
+    def inventory(self, ours: Callable[[], Collection[int]]) -> tuple[Gpu, ...]:
+        """Every device, with the memory that processes other than `ours()` use on it. Asking who is ours is dear."""
         ...
 
     def environment(self, shares: Sequence[DeviceShare]) -> dict[str, str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 
 from stoker.records import DeviceShare, Gpu
 from worker.devices.base import Devices
@@ -23,13 +23,13 @@ class AllDevices:
     def why_none(self) -> str | None:
         return "; ".join(self._reasons) if not self._drivers else None
 
-    def inventory(self, ours: Collection[int]) -> tuple[Gpu, ...]:
+    def inventory(self, ours: Callable[[], Collection[int]]) -> tuple[Gpu, ...]:
         return tuple(gpu for driver in self._drivers for gpu in driver.inventory(ours))
 
     def environment(self, shares: Sequence[DeviceShare]) -> dict[str, str]:
         found: dict[str, str] = {}
         for driver in self._drivers:
-            known = {gpu.id for gpu in driver.inventory(())}
+            known = {gpu.id for gpu in driver.inventory(tuple)}
             found |= driver.environment([share for share in shares if share.device in known])
         return found
 

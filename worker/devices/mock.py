@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 
 from stoker.errors import ConfigurationError
 from stoker.records import DeviceShare, Gpu
@@ -23,7 +23,7 @@ class MockDevices:
     def why_none(self) -> str | None:
         return None
 
-    def inventory(self, ours: Collection[int]) -> tuple[Gpu, ...]:
+    def inventory(self, ours: Callable[[], Collection[int]]) -> tuple[Gpu, ...]:
         return self._gpus
 
     def environment(self, shares: Sequence[DeviceShare]) -> dict[str, str]:

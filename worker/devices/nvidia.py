@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import ctypes
 import logging
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
 from stoker.records import DeviceShare, Gpu, Reason
@@ -50,8 +50,9 @@ class NvidiaDevices:
     def why_none(self) -> str | None:
         return self._why
 
-    def inventory(self, ours: Collection[int]) -> tuple[Gpu, ...]:
-        return tuple(self._look(id, handle, ours) for id, handle in self._handles.items())
+    def inventory(self, ours: Callable[[], Collection[int]]) -> tuple[Gpu, ...]:
+        known = ours() if self._handles else ()
+        return tuple(self._look(id, handle, known) for id, handle in self._handles.items())
 
     def environment(self, shares: Sequence[DeviceShare]) -> dict[str, str]:
         """A session without GPUs is told that there are none: else it would see them all."""

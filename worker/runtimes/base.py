@@ -82,8 +82,8 @@ class Runtime(Protocol):
         """Ask it to stop as its job said, or kill it at once. Does not wait."""
         ...
 
-    def pids(self, session: str) -> set[int]:
-        """The processes of the session, as far as they can be seen."""
+    def pids(self, *sessions: str) -> set[int]:
+        """The processes of these sessions, as far as they can be seen. Looks at every process once: not for often."""
         ...
 
     def folder(self, session: str) -> Path:

@@ -27,7 +27,7 @@ class Cgroups(msgspec.Struct, frozen=True):
 
 
 class CgroupMaker:
-    """Makes them for one node; `name` is the node's, so that several on a machine keep apart."""
+    """Makes them for one node; `name` is unlike that of any other node on this machine."""
 
     def __init__(self, name: str, root: Path = _ROOT, own: str | None = None) -> None:
         self._name, self._root = name, root
@@ -35,7 +35,7 @@ class CgroupMaker:
 
     def make(self, session: str, memory: int) -> Cgroups:
         """A fresh one with `memory` bytes (0: no limit). Never fails: what cannot be had is left out."""
-        for attempt in (self._version_2, self._version_1):
+        for attempt in (self._version_2, self._version_1, self._version_1):  # once more: another's end may have removed the parent
             found = attempt(session, memory)
             if found.folders:
                 return found
@@ -53,6 +53,7 @@ class CgroupMaker:
                 place.rmdir()
             except OSError as error:
                 log.warning("the cgroup %s stays: %s", place, error.strerror)
+            _discard(place.parent)
 
     def _version_2(self, session: str, memory: int) -> Cgroups:
         for base in self._bases_2():

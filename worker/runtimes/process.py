@@ -16,6 +16,7 @@ import shutil
 import signal
 import sys
 import time
+import zlib
 from pathlib import Path
 from typing import TypeVar
 
@@ -61,7 +62,7 @@ class ProcessRuntime:
 
     def __init__(self, root: Path, node: str, *, user: str | None, log_limit: int, log_files: int) -> None:
         self._root = root
-        self._cgroups = CgroupMaker(node)
+        self._cgroups = CgroupMaker(f"{node}-{zlib.crc32(os.fsencode(root)):08x}")
         self._user = _look_up(user) if user else None
         self._log_limit, self._log_files = log_limit, log_files
         self._children: dict[str, int] = {}
@@ -120,11 +121,9 @@ class ProcessRuntime:
         finally:
             os.close(fd)
 
-    def pids(self, session: str) -> set[int]:
-        state = self._state(session)
-        if state is None or state.boot_id != boot_id():
-            return set()
-        return {state.pid, *descendants(state.supervisor)}
+    def pids(self, *sessions: str) -> set[int]:
+        states = [state for session in sessions if (state := self._state(session)) is not None and state.boot_id == boot_id()]
+        return {state.pid for state in states} | set(descendants(*(state.supervisor for state in states)))
 
     async def remove(self, session: str) -> None:
         await asyncio.to_thread(self._remove, session)
@@ -236,6 +235,7 @@ class ProcessRuntime:
             if state is not None and not rebooted:
                 await self._clean(session, state)
         self._cgroups.remove(session)
+        await asyncio.to_thread(shutil.rmtree, self.folder(session) / "work", ignore_errors=True)
         return told
 
     async def _clean(self, session: str, state: State) -> None:

@@ -77,15 +77,15 @@ def start_time(pid: int) -> int:
     return int(fields[19]) if len(fields) > 19 else 0
 
 
-def descendants(root: int) -> list[int]:
-    """Pids of all processes below `root`, children before grandchildren."""
+def descendants(*roots: int) -> list[int]:
+    """Pids of all processes below `roots`, children before grandchildren."""
     parents: dict[int, int] = {}
     for name in os.listdir("/proc") if sys.platform == "linux" else ():
         fields = stat_fields(int(name)) if name.isdigit() else []
         if len(fields) > 1:
             parents[int(name)] = int(fields[1])
     found: list[int] = []
-    frontier = {root}
+    frontier = set(roots)
     while frontier:
         frontier = {pid for pid, parent in parents.items() if parent in frontier}
         found += sorted(frontier)
