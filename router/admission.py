@@ -11,6 +11,7 @@ import heapq
 import random
 from collections.abc import Callable, Collection
 
+from router.backfill import BATCH, reclaim
 from router.directory import Directory, Service
 from router.route import Lease, Outcome, Route
 from stoker.errors import QueueFull, StokerError, Unavailable
@@ -90,18 +91,20 @@ class Admission:
         refusal = service.refusal()
         if refusal is not None:
             raise refusal
-        queue = self._queues.setdefault(service.name, [])
+        queue = self._queues.get(service.name, [])
         if len(queue) >= service.routing.queue:
-            if not queue:
-                del self._queues[service.name]
-            if service.routes:
-                raise QueueFull(f"{service.name} is busy and {len(queue)} requests wait already (routing.queue)")
-            raise QueueFull(f"{service.name} is not ready yet and {len(queue)} requests wait already (routing.queue)")
+            alike = sum((waiter.priority == BATCH) is (priority == BATCH) for waiter in queue)
+            if alike >= service.routing.queue:
+                state = "is busy" if service.routes else "is not ready yet"
+                raise QueueFull(f"{service.name} {state} and {alike} requests wait already (routing.queue)")
+        queue = self._queues.setdefault(service.name, queue)
         self._order += 1
         now = self._now()
         waiter = Waiter(service, priority, self._order if order is None else order, now, now + service.routing.queue_timeout, answer)
         heapq.heappush(queue, waiter)
         self._want(service, now)
+        if priority != BATCH:
+            reclaim(service)
         return waiter
 
     def leave(self, waiter: Waiter) -> None:

@@ -74,6 +74,7 @@ async def build(settings: Settings, store: Store, clock: Clock) -> AsyncIterator
     plane.metrics.registry.register(ClusterMetrics(mirror, pulse, settings))
     await _read_all(mirror, pulse, clock)
     listening = bind(settings.host, settings.port)
+    plane.heartbeat.address = address = bound_address(settings.host, listening.getsockname()[1], settings.node_address)
     async with httpx2.AsyncClient(trust_env=False, follow_redirects=False) as http:
         try:
             yield (
@@ -89,7 +90,7 @@ async def build(settings: Settings, store: Store, clock: Clock) -> AsyncIterator
                     pulse=pulse,
                     cluster_key=key,
                     http=http,
-                    address=bound_address(settings.host, listening.getsockname()[1], settings.node_address),
+                    address=address,
                     admin_networks=networks(settings.admin_allow, "STOKER_ADMIN_ALLOW"),
                     trusted_proxies=networks(settings.trusted_proxies, "STOKER_TRUSTED_PROXIES"),
                 ),

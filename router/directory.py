@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable
 
 import msgspec
 
+from router.backfill import reclaim_all
 from router.balance import policies
 from router.paths import PathRules
 from router.route import Route
@@ -236,11 +237,12 @@ class Directory:
 
     def _drain(self, id: str, route: Route | None) -> None:
         if route is not None:
-            route.draining = True
+            route.draining = route.drains = True
             route.service.routes.remove(route)
             del self.routes[id]
             self.draining[id] = route
             route.pool.close_idle()
+            reclaim_all(route.leases)
         left = self.draining.get(id)
         self.drain_changed(id, left.in_flight if left else 0)
 

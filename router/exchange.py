@@ -42,37 +42,14 @@ class Exchange:
     """`service` is None until it is known; `principal` where no valid token came (`denied` says why)."""
 
     __slots__ = (
-        "_body",
-        "_complete",
-        "_connection",
-        "_deadline",
-        "_dialing",
-        "_held",
-        "_pause",
-        "_relay",
-        "_retries",
-        "_uploading",
-        "_waiter",
-        "began_at",
-        "client",
-        "denied",
-        "lease",
-        "path_at_engine",
-        "place",
-        "plane",
-        "principal",
-        "priority",
-        "queued_since",
-        "request",
-        "service",
-        "state",
+        "_body", "_complete", "_connection", "_deadline", "_dialing", "_held", "_pause", "_relay", "_retries", "_uploading", "_waiter",
+        "began_at", "client", "denied", "lease", "path_at_engine", "place", "plane", "principal", "priority", "queued_since", "request",
+        "service", "state",
     )  # fmt: skip
 
     def __init__(self, plane: Plane, request: Request, place: Place, client: Client) -> None:
         self.plane = plane
-        self.request = request
-        self.place = place
-        self.client = client
+        self.request, self.place, self.client = request, place, client
         self.state = State.READING
         self.principal: Principal | None = None
         self.denied: Unauthenticated | None = None
@@ -80,8 +57,7 @@ class Exchange:
         self.service: Service | None = None
         self.lease: Lease | None = None
         self.began_at = plane.now()
-        self.queued_since = 0.0
-        self.priority = 0
+        self.priority, self.queued_since = 0, 0.0
         self._relay = Relay(client, request)
         self._body = Body(request.content_type)
         self._complete = self._uploading = self._held = False
@@ -242,9 +218,8 @@ class Exchange:
                 return
         if self._deadline is None:
             self._deadline = Deadline(route.service.routing, self.plane.now())
-        if self.priority == BATCH:
-            lease.reclaim = self.hand_back
-        connection = route.pool.take() if self.priority != BATCH else None  # so that a loss is the engine's, not an old connection's
+        lease.reclaim = self.hand_back if self.priority == BATCH else None
+        connection = route.pool.take() if self.priority != BATCH else None  # a loss is the engine's then, not an old connection's
         if connection is not None:
             self._send(connection)
         else:
@@ -326,8 +301,7 @@ class Exchange:
         lease, self.lease = self.lease, None
         self.plane.admission.release(lease, outcome)
         self._retries = self._retries or Retries()
-        once = self.priority == BATCH and outcome is Outcome.BROKEN
-        if can_repeat and not once and self._retries.allow(self.service, route):
+        if can_repeat and (outcome is not Outcome.BROKEN or self.priority != BATCH) and self._retries.allow(self.service, route):
             self._try_again(self._retries)
         else:
             self._refuse(failure(self.priority, outcome, route, f"the engine of {self.service.name} failed: {why}"))
@@ -391,9 +365,8 @@ class Exchange:
 
     def _tell_progress(self, now: float) -> None:
         assert self.service is not None
-        position = self.plane.admission.position(self._waiter) if self._waiter is not None else 0
         phase, eta = self.plane.progress(self.service)
-        self._relay.progress(now, phase, position, eta)
+        self._relay.progress(now, phase, self.plane.admission.position(self._waiter) if self._waiter is not None else 0, eta)
 
     # the end
 
@@ -410,7 +383,7 @@ class Exchange:
             self._retries.close()
         deadline = self._deadline
         first_byte = deadline.first_byte_at - deadline.sent_at if deadline is not None and deadline.first_byte_at else None
-        plane.metrics.ended(service.name if service is not None else "", self._relay.status, plane.now() - self.began_at, first_byte)
+        plane.metrics.ended(service.name if service else "", self._relay.status, plane.now() - self.began_at, first_byte)
         lease, self.lease = self.lease, None
         if lease is not None:
             plane.admission.release(lease, outcome)

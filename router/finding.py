@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol
 
-from router.access import Principal, may_infer
+from router.access import RUNNER, Principal, may_infer
 from router.directory import Service
 from router.paths import climbs
 from stoker.errors import InvalidRequest, ModelNotFound, ModelRequired, PathRefused, StokerError, Unauthenticated
@@ -29,7 +29,9 @@ class Asking(Protocol):
     service: Service | None
 
 
-_OPERATORS = frozenset({"admin", "deployer"})
+_OPERATORS = frozenset({"admin", "deployer", RUNNER})
+"""What a job may reach was decided by whose it is, when it was accepted."""
+
 _NAMED_IN_ERRORS = 20
 
 
@@ -78,18 +80,18 @@ def use(asking: Asking, service: Service) -> None:
     """This service it is. Raises PathRefused for paths that are the operator's."""
     asking.service = service
     service.last_request_at = asking.plane.wall()
-    path = asking.path_at_engine
-    if service.rules.refuses(asking.request.method, path) and not _is_operator(asking.principal):
+    allow_path(service, asking.request.method, asking.path_at_engine, asking.principal)
+
+
+def allow_path(service: Service, method: str, path: str, principal: Principal | None) -> None:
+    """Raises PathRefused for paths that are the operator's."""
+    if service.rules.refuses(method, path) and (principal is None or principal.role not in _OPERATORS):
         raise PathRefused(f"the path {path[:200]} administers the engine; it needs an admin's or a deployer's token")
 
 
 def callable_services(plane: Plane, principal: Principal | None) -> list[Service]:
     """What this token may send requests to, by name."""
     return [service for service in plane.directory.listed() if may_infer(principal, service.record)]
-
-
-def _is_operator(principal: Principal | None) -> bool:
-    return principal is not None and principal.role in _OPERATORS
 
 
 def _only(asking: Asking) -> Service:

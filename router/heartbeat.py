@@ -19,10 +19,14 @@ QUIET_SECONDS = 2.0
 
 
 class Heartbeat:
-    """`router` is this process's id. `live` are the routers seen at the last beat, this one among them."""
+    """`router` is this process's id, `address` where it listens (http://HOST:PORT), once it does.
+
+    `live` are the routers seen at the last beat, this one among them.
+    """
 
     def __init__(self, router: str, store: Store, directory: Directory, admission: Admission, clock: Clock) -> None:
         self.router = router
+        self.address = ""
         self.live: tuple[str, ...] = (router,)
         self._store = store
         self._directory = directory
@@ -65,7 +69,7 @@ class Heartbeat:
         while True:
             loads = self.loads()
             try:
-                await self._store.routers.beat(self.router, loads)
+                await self._store.routers.beat(self.router, loads, self.address)
                 self.live = tuple(sorted({*await self._store.routers.live(), self.router}))
             except StoreUnavailable:
                 log.debug("the store is away; no beat")

@@ -15,6 +15,7 @@ from router.metrics import Metrics
 from router.request import Addressing
 from router.wake import Waker
 from stoker.clock import Clock
+from stoker.keyring import runner_key
 from stoker.store.mirror import Mirror
 from stoker.store.store import Store
 
@@ -41,6 +42,7 @@ class Plane:
         self.now = clock.monotonic
         self.wall = clock.now
         self.access = access
+        access.trust_runners(runner_key(cluster_key))
         self.addressing = addressing
         self.metrics = Metrics()
         self.exchanges: set[Exchange] = set()

@@ -92,7 +92,7 @@ class Relay:
         self._client.start(found.status, headers, b"" if self._request.method == "HEAD" else found.body, True)
 
     @property
-    def is_stream(self) -> bool:
+    def can_tell(self) -> bool:
         """Whether an error can still be told: nothing was sent, or an event stream."""
         return not self.status or self._stream is not None or self.aloud
 

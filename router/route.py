@@ -33,18 +33,21 @@ EJECTION_LIMIT = 300.0
 
 
 class Lease:
-    """One request on one route. `Admission.release` ends it, once."""
+    """One request on one route. `Admission.release` ends it, once. `reclaim`, where there is one, asks for the slot back."""
 
-    __slots__ = ("opened_at", "route", "trial")
+    __slots__ = ("opened_at", "reclaim", "route", "trial")
 
     def __init__(self, route: Route, opened_at: float, trial: bool) -> None:
         self.route = route
         self.opened_at = opened_at
         self.trial = trial
+        self.reclaim: Callable[[], None] | None = None
 
 
 class Route:
-    """`probed` is what the health check last said, None before it has; `flowed_at` when the engine last sent anything.
+    """`draining`: nothing new goes here; `drains`: because its session ends on purpose.
+
+    `probed` is what the health check last said, None before it has; `flowed_at` when the engine last sent anything.
 
     After an ejection one request at a time may try the route (`trial`); a good answer lets the others back in.
     """
@@ -53,6 +56,7 @@ class Route:
         "address",
         "authorization",
         "draining",
+        "drains",
         "ejected_until",
         "ejections",
         "failures",
@@ -91,6 +95,7 @@ class Route:
         self.pool = Pool(host.strip("[]"), int(port), now)
         self.leases: set[Lease] = set()
         self.draining = False
+        self.drains = False
         self.probed: bool | None = None
         self.reason: Reason | None = None
         self.failures = 0

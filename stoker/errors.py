@@ -23,6 +23,7 @@ StokerError                     500 internal_error
 ├── Unavailable                 503 no_capacity
 │   ├── StartFailed             503 start_failed
 │   ├── ServiceStopped          503 service_stopped
+│   ├── HandedBack              503 handed_back              to runners of jobs alone: no fault of the job, it waits again
 │   └── StoreUnavailable        503 store_unavailable
 ├── EngineTimeout               504 engine_timeout
 ├── Refused                     (no HTTP) the store refused a transition: the expected status was not there
@@ -143,6 +144,10 @@ class StartFailed(Unavailable):
 
 class ServiceStopped(Unavailable):
     code = "service_stopped"
+
+
+class HandedBack(Unavailable):
+    code = "handed_back"
 
 
 class StoreUnavailable(Unavailable):
