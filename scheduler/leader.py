@@ -9,8 +9,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-import threading
 from collections.abc import Awaitable, Callable
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 
 from stoker.clock import Clock
 from stoker.errors import StoreUnavailable
@@ -30,13 +30,12 @@ _STOP_SECONDS = 3.0
 class Leader:
     """`start` once, then `stop` once; between them `epoch` says whether to act.
 
-    Life of the thread: open a store of its own, claim again and again, resign when stopped. An unexpected error ends it;
-    it is kept in `failure`, and whoever waits for leadership raises it.
+    Life of the thread: open a store of its own, claim again and again, resign when stopped. An unexpected error ends it and
+    stands in `failure`; whoever waits for leadership raises it.
     """
 
     def __init__(self, holder: str, lease: float, open_store: Callable[[], Awaitable[Store]], clock: Clock) -> None:
         self.holder = holder
-        self.failure: BaseException | None = None
         self._lease = lease
         self._open_store = open_store
         self._clock = clock
@@ -44,7 +43,13 @@ class Leader:
         self._tell: Callable[[], None] = lambda: None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._stopping: asyncio.Event | None = None
-        self._thread = threading.Thread(target=self._run, name="lease", daemon=True)
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="lease")
+        self._life: Future[None] | None = None
+
+    @property
+    def failure(self) -> BaseException | None:
+        """What ended the thread; None while it runs, and after `stop`."""
+        return self._life.exception() if self._life is not None and self._life.done() else None
 
     def epoch(self) -> int | None:
         """The number that all writes of this leader carry; None unless the lease is certain now. For any thread."""
@@ -54,23 +59,21 @@ class Leader:
     def start(self, tell: Callable[[], None]) -> None:
         """`tell` is called in the thread when the lease was won or lost, and when the thread has failed; it must not block."""
         self._tell = tell
-        self._thread.start()
+        self._life = self._thread.submit(lambda: asyncio.run(self._renew()))
+        self._life.add_done_callback(lambda life: self._ended())
 
     def stop(self) -> None:
         """Give the lease back and end the thread. Blocks for a few seconds at most."""
         self._held, self._tell = None, lambda: None
         if self._loop is not None and self._stopping is not None and not self._loop.is_closed():
             self._loop.call_soon_threadsafe(self._stopping.set)
-        self._thread.join(_STOP_SECONDS)
+        if self._life is not None:
+            wait([self._life], _STOP_SECONDS)
+        self._thread.shutdown(wait=False)
 
-    def _run(self) -> None:
-        try:
-            asyncio.run(self._renew())
-        except BaseException as error:  # noqa: BLE001 - raised again by whoever waits for leadership, which ends the process
-            self.failure = error
-        finally:
-            self._held = None
-            self._tell()
+    def _ended(self) -> None:
+        self._held = None
+        self._tell()
 
     async def _renew(self) -> None:
         self._loop, self._stopping = asyncio.get_running_loop(), asyncio.Event()

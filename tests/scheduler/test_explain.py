@@ -1,0 +1,76 @@
+"""Explain says what the scheduler would do, in the contract's shape."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from model_variants.explain import explain
+from model_variants.registry import load_variants
+from stoker.records import DeviceShare, NodeRecord, SessionRecord
+from stoker.specs import ServiceSpec
+from stoker.states import SessionStatus as S
+from tests.support.drawn import GIB, NOW, node, session
+
+
+def asked(
+    spec: dict[str, Any], *nodes: NodeRecord, sessions: tuple[SessionRecord, ...] = (), old: dict[str, Any] | None = None
+) -> dict[str, Any]:
+    before = ServiceSpec.from_json({"name": "s", "model": "demo", **old}) if old is not None else None
+    made = ServiceSpec.from_json({"name": "s", "model": "demo", **spec})
+    by_name = {one.name: one for one in nodes}
+    return explain(made, by_name, sessions, dict.fromkeys(by_name, NOW), NOW, load_variants(), old=before)
+
+
+def test_what_fits_has_a_place_a_command_and_an_environment_without_secrets() -> None:
+    found = asked({"env": {"TOKEN": {"secret": "hub"}, "A": "1"}, "resources": {"gpu": 0.5}}, node(gpus=1))
+    assert found["fits"] is True and found["reason"] is None
+    assert found["placement"] == [
+        {"node": "n1", "gpus": [{"device": "n1-g0", "share": 0.5, "memory": 40 * GIB}], "score": found["placement"][0]["score"]}
+    ]
+    assert found["resolved"]["variant"] == "demo" and found["resolved"]["gpu"] == 0.5
+    assert "{port}" in found["argv"] and found["env"]["TOKEN"] == "secret:hub" and found["env"]["A"] == "1"
+    assert set(found) >= {"fits", "resolved", "argv", "env", "memory", "placement", "refused", "evicts", "nearest", "diff"}
+
+
+def test_what_does_not_fit_says_who_refused_and_what_would() -> None:
+    busy = session("x-1", S.READY, on="n1", gpus=(DeviceShare("n1-g0", 100, 80 * GIB),))
+    found = asked({"resources": {"gpu": 2}}, node(gpus=2), node("n2", cordoned=True, gpus=8), sessions=(busy,))
+    assert found["fits"] is False and found["reason"]["message"] == "2 nodes: 1 is cordoned, 1 lacks 2 free GPUs of one model"
+    assert {refusal["node"]: refusal["message"] for refusal in found["refused"]}["n2"] == "n2 is cordoned"
+    assert {"change": "resources.gpu: 1", "sentence": "with gpu 1 it would fit on n1"} in found["nearest"]
+
+
+def test_some_of_the_replicas() -> None:
+    found = asked({"replicas": 3, "resources": {"gpu": 1}}, node(gpus=2))
+    assert found["fits"] is False and len(found["placement"]) == 2
+    assert found["nearest"][0]["change"] == "replicas: 2"
+
+
+def test_smaller_amounts_are_proposed_only_where_they_fit() -> None:
+    found = asked({"resources": {"cpu": 20, "memory": "4GiB"}}, node())
+    assert found["nearest"] == [{"change": "resources.cpu: 16", "sentence": "with cpu 16 it would fit on n1"}]
+    assert asked({"resources": {"cpu": 20, "memory": "400GiB"}}, node())["nearest"] == []
+
+
+def test_a_change_may_use_the_room_of_what_it_replaces_where_that_goes_first() -> None:
+    mine = session("s-1", S.READY, on="n1", gpus=(DeviceShare("n1-g0", 100, 80 * GIB),))
+    old, new = {"resources": {"gpu": 1}}, {"resources": {"gpu": 1}, "env": {"A": "1"}}
+    assert asked(new, node(gpus=1), sessions=(mine,), old=old)["fits"] is True, "one node: replace"
+    waits = asked(new, node(gpus=1), node("n2"), sessions=(mine,), old=old)
+    assert (waits["fits"] is False and waits["diff"] == ["env.A: default -> 1"]) or waits["fits"] is False
+    assert asked({**new, "rollout": {"if_no_room": "replace"}}, node(gpus=1), node("n2"), sessions=(mine,), old=old)["fits"] is True
+
+
+def test_what_runs_already_needs_no_second_place() -> None:
+    mine = session("s-1", S.READY, on="n1", gpus=(DeviceShare("n1-g0", 100, 80 * GIB),))
+    spec = {"resources": {"gpu": 1}}
+    assert asked(spec, node(gpus=1), sessions=(mine,), old=spec)["fits"] is True
+    assert asked({**spec, "replicas": 2}, node(gpus=1), sessions=(mine,), old=spec)["fits"] is False
+
+
+def test_unknown_is_not_no() -> None:
+    found = asked({"model": "/m"}, node())
+    assert found["fits"] is None and found["reason"]["code"] == "model_missing"
+    assert asked({"model": "/m"}, node(facts={"/m": {"missing": "no folder"}}))["fits"] is False
+    assert asked({})["reason"]["code"] == "node_silent"
+    assert asked({"variant": "demo", "model": "/m"}, node(facts={"/m": {"kind": "gguf"}}))["reason"]["code"] == "model_unsupported"
