@@ -81,7 +81,7 @@ def waits(backoff: Backoff, now: float) -> Reason | None:
         return None
     last = backoff.last or Reason("start_exit", "the last start failed")
     many = f" after {backoff.failures} failed starts in a row" if backoff.failures > 1 else ""
-    return Reason(last.code, f"{last.message}; the next start follows after a pause{many}")
+    return Reason(last.code, f"the next start follows after a pause{many}; the last: {last.message}")
 
 
 def _by_node(mine: Iterable[SessionRecord], ended: list[SessionRecord], now: float) -> dict[str, int]:

@@ -24,7 +24,7 @@ def pick(need: Need, room: NodeRoom) -> tuple[DeviceShare, ...] | Refusal:
         return ()
     right = [device for device in room.devices.values() if _is_right(need, device)]
     if _most(right) < need.gpus:  # (1)
-        return _no_device(need)
+        return _no_device(need, some=bool(right))
     big = [device for device in right if _is_big_enough(need, device)]
     if _most(big) < need.gpus:  # (2)
         return _lacks(f"{_bytes(need, right)} of GPU memory", lasting=True)
@@ -93,10 +93,10 @@ def _shares(need: Need, devices: list[DeviceRoom]) -> str:
     return f"{format_gpu(min(need.share_on(device.gpu.memory) for device in devices))} of a free GPU"
 
 
-def _no_device(need: Need) -> Refusal:
+def _no_device(need: Need, some: bool) -> Refusal:
     kind = f" of model {' or '.join(need.gpu_models)}" if need.gpu_models else ""
     kind += f" of vendor {need.gpu_vendor}" if need.gpu_vendor else ""
-    if need.gpus == 1:
+    if not some:
         return Refusal("no_fit", f"has no GPU{kind}", f"have no GPU{kind}", lasting=True)
     count = f"fewer than {need.gpus} GPUs{kind or ' of one model'}"
     return Refusal("no_fit", f"has {count}", f"have {count}", lasting=True)

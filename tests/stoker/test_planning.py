@@ -71,6 +71,7 @@ def why(wanted: Need, *nodes: NodeRecord, **more: Any) -> str:
         (whole(), node(), "n1 has no GPU"),
         (whole(gpu_models=("a100",)), node(gpus=2), "n1 has no GPU of model a100"),
         (whole(gpu_vendor="nvidia"), node(gpus=2), "n1 has no GPU of vendor nvidia"),
+        (whole(3), node(), "n1 has no GPU"),
         (whole(3), node(gpus=2), "n1 has fewer than 3 GPUs of one model"),
         (whole(1, 90 * GIB), node(gpus=2), "n1 lacks 90GiB of GPU memory"),
         (by_memory(90 * GIB), node(gpus=2), "n1 lacks 90GiB of GPU memory"),
