@@ -8,6 +8,9 @@ from stoker.records import Reason
 from stoker.resources import format_size
 from worker.runtimes.base import Ending
 
+_DEFINITION_EXIT, _DEFINITION_SAYS = 78, "model-definition.yaml: "
+"""How the actions before the start of a definition end where one fails (model_variants.definition), and how their last line begins."""
+
 _NOT_FOUND = ("No such file or directory", "Permission denied", "Exec format error")
 
 
@@ -17,7 +20,8 @@ def reason_of(ending: Ending, *, was_ready: bool, memory: int, last_lines: str) 
     1. node_lost: the machine booted anew.
     2. start_exit: the command could not be started at all.
     3. out_of_memory: the kernel killed it at its limit.
-    4. start_exit: it exited, even with code 0, or a signal ended it; or its supervisor was killed.
+    4. definition_failed: an action of model-definition.yaml before the start did not work.
+    5. start_exit: it exited, even with code 0, or a signal ended it; or its supervisor was killed.
     """
     if ending.rebooted:
         return Reason("node_lost", "the machine was restarted while the session ran")
@@ -27,6 +31,8 @@ def reason_of(ending: Ending, *, was_ready: bool, memory: int, last_lines: str) 
     if ending.oom:
         limit = f" at its limit of {format_size(memory)}" if memory else ""
         return Reason("out_of_memory", _with(f"the engine was killed for want of memory{limit}; raise resources.memory", last_lines))
+    if ending.code == _DEFINITION_EXIT and not was_ready and f"\n{last_lines}".rpartition("\n")[2].startswith(_DEFINITION_SAYS):
+        return Reason("definition_failed", _with("an action before the start failed, so that nothing was started", last_lines))
     return Reason("start_exit", _with(_how(ending, was_ready), last_lines))
 
 

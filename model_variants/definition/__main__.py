@@ -16,7 +16,7 @@ from typing import Any
 
 import msgspec
 
-from model_variants.definition.rendering import Plan
+from model_variants.definition.rendering import DEFINITION_EXIT, Plan
 
 _ENVIRONMENT = "definition-env"
 _PYTHONS = ("pip", "pip3", "python", "python3")
@@ -44,7 +44,7 @@ def main(words: list[str]) -> int:
         os.execvpe(argv[0], argv, environment)  # noqa: S606  this process becomes the engine
     except (Failed, OSError, KeyError, TypeError, ValueError, subprocess.TimeoutExpired) as error:
         _say(f"model-definition.yaml: {error}")
-    return 78
+    return DEFINITION_EXIT
 
 
 def _own_environment(plan: Plan, environment: dict[str, str]) -> None:
@@ -85,7 +85,7 @@ def _run(command: list[str], environment: dict[str, str]) -> str:
     output = done.stdout.decode(errors="replace")
     sys.stderr.write(output)
     if done.returncode:
-        raise Failed(f"the command {' '.join(command)!r} ended with {done.returncode}: {output.strip()[-500:]}")
+        raise Failed(f"the command {' '.join(command)!r} ended with {done.returncode}; its output is above")
     return output
 
 

@@ -10,6 +10,9 @@ import msgspec
 
 from model_variants.definition.schema import Model, Service
 
+DEFINITION_EXIT = 78
+"""The exit code of a start whose actions failed; the last line it writes then begins with `model-definition.yaml: `."""
+
 _FIELD = re.compile(r"\{(port|host|model_path|model_name)\}")
 _MODELS = re.compile(r"(?<![\w./-])/models(?=$|[/\s\"':;,=&|])")
 
@@ -57,10 +60,12 @@ def wants_port(service: Service) -> bool:
 
 
 def as_script(plan: Plan) -> str:
-    """For containers, where nothing but a shell can be relied on: each word quoted, the first failure ends it."""
+    """For containers, where nothing but a shell can be relied on: each word quoted, the first failure ends it with DEFINITION_EXIT."""
     actions = [_script_line(action["action"], action["args"]) for action in plan.actions]
     folder = shlex.quote(plan.cwd)
-    return "\n".join(["set -e", *actions, f"cd {folder}", f"export BACKEND_MODEL_PATH={folder}", f"exec {shlex.join(plan.argv)}"])
+    caught = f"trap 'echo \"model-definition.yaml: a pre-start action ended with $?: see above\" >&2; exit {DEFINITION_EXIT}' EXIT"
+    guarded = [caught, *actions, f"cd {folder}", "trap - EXIT"] if actions else [f"cd {folder}"]
+    return "\n".join(["set -e", *guarded, f"export BACKEND_MODEL_PATH={folder}", f"exec {shlex.join(plan.argv)}"])
 
 
 def _script_line(action: str, args: dict[str, Any]) -> str:

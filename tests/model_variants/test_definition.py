@@ -131,7 +131,9 @@ def test_a_failing_action_stops_the_start_with_its_output() -> None:
     done = subprocess.run(argv, capture_output=True, text=True, timeout=60)
     assert done.returncode == 78 and "what happened" in done.stderr and "ended with 3" in done.stderr and "Traceback" not in done.stderr
     script = subprocess.run(["/bin/sh", "-c", as_script(plan)], capture_output=True, text=True, timeout=60)
-    assert script.returncode == 3 and "what happened" in script.stdout
+    assert script.returncode == 78 and "what happened" in script.stdout
+    for stderr in (done.stderr, script.stderr):
+        assert stderr.splitlines()[-1].startswith("model-definition.yaml: "), "by this and the code a worker knows what failed"
 
 
 @pytest.mark.slow
