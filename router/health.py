@@ -139,8 +139,18 @@ class Prober:
             known = await self._store.routers.health()
         except StoreUnavailable:
             return
+        await self._forget(known.keys() - self._directory.routes.keys())
         for session, route in self._directory.routes.items():
             seen = known.get(session)
             if session not in mine:
                 route.probed = seen is None or seen.health != "unhealthy"
                 route.reason = seen.reason if seen else route.reason
+
+    async def _forget(self, gone: set[str]) -> None:
+        """Sessions that have no route any more leave no record of their health."""
+        for session in gone:
+            if owner(session, self._heartbeat.live) == self._heartbeat.router:
+                try:
+                    await self._store.routers.forget_health(session)
+                except StoreUnavailable:
+                    return

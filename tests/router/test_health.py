@@ -54,6 +54,10 @@ async def test_a_route_that_misses_its_probes_gets_nothing_and_comes_back(
         await fast_router.until(lambda: route.probed is True)
         assert (await http.post(CHAT, json=BODY)).status_code == 200
     assert all("authorization" not in seen.headers for seen in engine.requests)
+    await fast_router.fail(session)
+    async with asyncio.timeout(5):
+        while session.id in await fast_router.store.routers.health():
+            await asyncio.sleep(0.02)
 
 
 async def test_an_engine_whose_tokens_flow_is_not_probed(fast_router: DataPath, engine: Backend) -> None:
