@@ -44,6 +44,7 @@ _IMPATIENT_SECONDS = 5.0
 _KILL_AFTER_SECONDS = 15 * 60.0
 """When the supervisor itself, which counts the grace, is not believed any more."""
 
+_LOOK_AGAIN_SECONDS = 0.5
 _RETRY_SECONDS = 1.0
 _MEMORY_BACK_SECONDS = 30.0
 _SERVED = (SessionStatus.READY, SessionStatus.ASLEEP)
@@ -248,10 +249,11 @@ class SessionRunner:
         if reason is not None:
             await self._until_written(lambda: self._node.journal.intend(self.session, reason))
         await self._node.runtime.stop(self.session)
-        patience = _KILL_AFTER_SECONDS if self._was_ready and not self._at_once() else _IMPATIENT_SECONDS
-        if not (await asyncio.wait({ended}, timeout=patience))[0]:
-            await self._node.runtime.stop(self.session, kill=True)
-            await asyncio.wait({ended})
+        asked = self._node.clock.monotonic()
+        while not (await asyncio.wait({ended}, timeout=_LOOK_AGAIN_SECONDS))[0]:
+            patience = _KILL_AFTER_SECONDS if self._was_ready and not self._at_once() else _IMPATIENT_SECONDS
+            if self._node.clock.monotonic() - asked >= patience:
+                await self._node.runtime.stop(self.session, kill=True)
 
     def _at_once(self) -> bool:
         """Whether an admin said --now, of the session or of its service."""

@@ -8,6 +8,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
@@ -130,6 +131,22 @@ class WorkerNode:
         for pid in processes_of(self.folder):
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
+        remove_cgroups(self.folder)
+
+
+def remove_cgroups(folder: Path) -> None:
+    """Of sessions below `folder` that nobody ended in an orderly way; their processes may take a moment to be gone."""
+    for listed in folder.rglob("cgroups"):
+        for line in listed.read_text().splitlines():
+            for _ in range(100):
+                try:
+                    Path(line).rmdir()
+                except FileNotFoundError:
+                    break
+                except OSError:
+                    time.sleep(0.02)
+            with contextlib.suppress(OSError):
+                Path(line).parent.rmdir()
 
 
 def processes_of(folder: Path) -> list[int]:

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.worker_node import processes_of
+from tests.support.worker_node import processes_of, remove_cgroups
 from worker.runtimes.base import CannotStart, Ending, Job, Running
 from worker.runtimes.process import ProcessRuntime
 
@@ -43,6 +43,7 @@ async def rig(tmp_path: Path) -> AsyncIterator[Rig]:
     yield made
     for pid in processes_of(tmp_path):
         os.kill(pid, signal.SIGKILL)
+    remove_cgroups(tmp_path)
 
 
 async def ended(rig: Rig, id: str = "svc-aaaaa") -> Ending:

@@ -7,6 +7,7 @@ has no memory limit of its own, and the kernel's count for the whole machine tel
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterable
 from pathlib import Path
 
 import msgspec
@@ -40,20 +41,6 @@ class CgroupMaker:
             if found.folders:
                 return found
         return Cgroups()
-
-    def existing(self, session: str) -> list[Path]:
-        """The folders of a session that was started earlier."""
-        places = [base / f"stoker-{self._name}" / session for base in self._bases_2() + self._bases_1("memory") + self._bases_1("pids")]
-        return [place for place in places if place.is_dir()]
-
-    def remove(self, session: str) -> None:
-        """Of a session that ended."""
-        for place in self.existing(session):
-            try:
-                place.rmdir()
-            except OSError as error:
-                log.warning("the cgroup %s stays: %s", place, error.strerror)
-            _discard(place.parent)
 
     def _version_2(self, session: str, memory: int) -> Cgroups:
         for base in self._bases_2():
@@ -105,6 +92,18 @@ class CgroupMaker:
             if controller in names.split(","):
                 return _existing(self._root / controller, own)
         return []
+
+
+def remove(folders: Iterable[Path]) -> None:
+    """Of a session that ended; and the node's own when it was the last."""
+    for place in folders:
+        try:
+            place.rmdir()
+        except FileNotFoundError:
+            pass  # its supervisor was quicker
+        except OSError as error:
+            log.warning("the cgroup %s stays: %s", place, error.strerror)
+        _discard(place.parent)
 
 
 def _existing(root: Path, own: str) -> list[Path]:

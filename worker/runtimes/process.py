@@ -1,6 +1,6 @@
 """The process runtime: each session under a supervisor of its own, which needs no worker to live.
 
-A session's folder holds `lock` (held by its supervisor), `state.json`, `exit.json`, `log*` and `work/`, the engine's own directory.
+A session's folder holds `lock` (held by its supervisor), `state.json`, `exit.json`, `cgroups`, `log*` and the engine's own `work/`.
 What they say together: lock held → it runs; exit.json → it ended; state.json alone → its supervisor was killed; nothing → never started.
 """
 
@@ -23,9 +23,8 @@ from typing import TypeVar
 import msgspec
 
 from stoker.errors import ConfigurationError
-from worker.runtimes import leftovers
+from worker.runtimes import cgroups, leftovers
 from worker.runtimes.base import CannotStart, Ending, Job, Running
-from worker.runtimes.cgroups import CgroupMaker, Cgroups
 from worker.runtimes.engine_order import EngineOrder
 from worker.runtimes.supervisor_files import boot_id, descendants, start_time
 from worker.runtimes.waiting import process_ended
@@ -62,7 +61,7 @@ class ProcessRuntime:
 
     def __init__(self, root: Path, node: str, *, user: str | None, log_limit: int, log_files: int) -> None:
         self._root = root
-        self._cgroups = CgroupMaker(f"{node}-{zlib.crc32(os.fsencode(root)):08x}")
+        self._cgroups = cgroups.CgroupMaker(f"{node}-{zlib.crc32(os.fsencode(root)):08x}")
         self._user = _look_up(user) if user else None
         self._log_limit, self._log_files = log_limit, log_files
         self._children: dict[str, int] = {}
@@ -130,7 +129,7 @@ class ProcessRuntime:
 
     def _remove(self, session: str) -> None:
         if not self._lives(session):
-            self._cgroups.remove(session)
+            self._clear(session)
             shutil.rmtree(self.folder(session), ignore_errors=True)
 
     def _start(self, job: Job) -> Running:
@@ -138,29 +137,36 @@ class ProcessRuntime:
         try:
             work = self._make_folder(folder)
             lock = os.open(folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        except OSError as error:
-            raise _no_folder(folder, error) from error
-        try:
-            _take(lock)
-            for name in ("state.json", "exit.json"):
-                (folder / name).unlink(missing_ok=True)
-            child, answer = self._spawn(job, folder, work, lock)
+            try:
+                _take(lock)
+                for name in ("state.json", "exit.json"):
+                    (folder / name).unlink(missing_ok=True)
+                child, answer = self._spawn(job, folder, work, lock)
+            finally:
+                os.close(lock)
         except BlockingIOError as error:
             raise CannotStart("held_by", f"a supervisor of {job.session} runs already") from error
-        finally:
-            os.close(lock)
+        except OSError as error:
+            self._clear(job.session)
+            raise _no_folder(folder, error) from error
         state = self._state(job.session)
         if answer != "started" or state is None:
             os.kill(child, signal.SIGKILL)  # our child, not waited for: the pid is its own
             os.waitpid(child, 0)
-            self._cgroups.remove(job.session)
+            self._clear(job.session)
             raise _refused(answer)
         self._children[job.session] = child
         return Running(pid=state.pid, started_at=state.started_at)
 
+    def _clear(self, session: str) -> None:
+        """What a session needs only while it runs."""
+        cgroups.remove(self._cgroups_of(session))
+        shutil.rmtree(self.folder(session) / "work", ignore_errors=True)
+
     def _spawn(self, job: Job, folder: Path, work: Path, lock: int) -> tuple[int, str]:
         """The supervisor's pid, and what it said: `started` or `failed ERRNO TEXT`; empty if it died."""
-        order = self._order(job, work, self._cgroups.make(job.session, job.memory))
+        place = self._placed(job, folder)
+        order = self._order(job, work, place)
         errors = os.open(folder / "supervisor.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
         told, tell = os.pipe()
         heard, say = os.pipe()
@@ -181,13 +187,23 @@ class ProcessRuntime:
         with os.fdopen(heard, "rb") as answer:
             return pid, answer.readline().decode(errors="replace").strip()
 
-    def _order(self, job: Job, work: Path, cgroups: Cgroups) -> bytes:
+    def _placed(self, job: Job, folder: Path) -> cgroups.Cgroups:
+        """Its cgroup, kept in writing for whichever worker cleans up."""
+        place = self._cgroups.make(job.session, job.memory)
+        try:
+            (folder / "cgroups").write_text("\n".join(map(str, place.folders)))
+        except OSError:
+            cgroups.remove(place.folders)
+            raise
+        return place
+
+    def _order(self, job: Job, work: Path, place: cgroups.Cgroups) -> bytes:
         fields = [("argv", word) for word in job.argv]
         environment = job.env | {leftovers.MARK: str(self.folder(job.session))}
         fields += [("env", f"{name}={value}") for name, value in environment.items()]
         fields += [("signal", str(int(number))) for number in job.stop_signals]
-        fields += [("cgroup", str(path)) for path in cgroups.folders]
-        fields += [("oom", str(path)) for path in cgroups.oom_files]
+        fields += [("cgroup", str(path)) for path in place.folders]
+        fields += [("oom", str(path)) for path in place.oom_files]
         fields += [("cwd", job.cwd or str(work)), ("grace", str(job.stop_grace))]
         fields += [("log_limit", str(self._log_limit)), ("log_files", str(self._log_files))]
         if job.model_folder:
@@ -225,6 +241,13 @@ class ProcessRuntime:
     def _state(self, session: str) -> State | None:
         return _read(self.folder(session) / "state.json", State)
 
+    def _cgroups_of(self, session: str) -> list[Path]:
+        """Where its engine was put, by whichever worker started it."""
+        try:
+            return [Path(line) for line in (self.folder(session) / "cgroups").read_text().splitlines()]
+        except FileNotFoundError:
+            return []
+
     async def _ending(self, session: str) -> Ending:
         """How it ended, once nothing of it is left."""
         state = self._state(session)
@@ -234,15 +257,14 @@ class ProcessRuntime:
             told = Ending(orphaned=not rebooted, rebooted=rebooted, started_at=state.started_at if state else 0.0, ended_at=time.time())
             if state is not None and not rebooted:
                 await self._clean(session, state)
-        self._cgroups.remove(session)
-        await asyncio.to_thread(shutil.rmtree, self.folder(session) / "work", ignore_errors=True)
+        await asyncio.to_thread(self._clear, session)
         return told
 
     async def _clean(self, session: str, state: State) -> None:
         """Kill what a killed supervisor left behind, and wait until it is gone."""
         pause = _POLL_SECONDS
         while left := await asyncio.to_thread(
-            leftovers.find, self.folder(session), state.supervisor, state.supervisor_start, self._cgroups.existing(session)
+            leftovers.find, self.folder(session), state.supervisor, state.supervisor_start, self._cgroups_of(session)
         ):
             log.warning("session %s: killing what its supervisor left behind: %s", session, sorted(left))
             for pid, start in left.items():
