@@ -59,6 +59,11 @@ class DataDir:
     def nodes(self) -> Path:
         return self.path / "nodes"
 
+    @property
+    def options(self) -> Path:
+        """What the last `up` was asked for: whoever takes its sessions over starts the same nodes."""
+        return self.path / "run" / "options.json"
+
     def ready_file(self, process: str) -> Path:
         """Where a service says that it listens, and on which port."""
         return self.path / "run" / f"{process}.json"

@@ -25,7 +25,10 @@ def ensure_platform(reach: Reach) -> None:
         launch.enter(reach.data)
         write(f"starting the platform (data in {reach.data.path}) …")
         sys.stdout.flush()
-        found = launch.detached(made)
+        try:
+            found = launch.detached(made)
+        except ConfigurationError as error:
+            raise ConfigurationError(f"the platform does not start: {error.message} (with `stoker up -d`, then type this again)") from error
         write(f"  platform   {time.monotonic() - began:5.1f} s   {found['url']}; `stoker down` stops it")
         return
     deadline = time.monotonic() + COMING_SECONDS  # another one is starting it just now

@@ -101,6 +101,7 @@ def test_down_and_up_again_bring_the_services_back(tmp_path: Path) -> None:
                 assert [model["id"] for model in user.served_models()] == ["demo"], "the same user token"
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(180)
 def test_a_node_that_was_cordoned_stays_cordoned_over_down_and_up(tmp_path: Path) -> None:
     with running(tmp_path, "--nodes", "2") as stack:
@@ -138,6 +139,7 @@ def test_in_the_foreground_ctrl_c_is_down(tmp_path: Path) -> None:
     assert typed(tmp_path, "status").returncode == 5
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(120)
 def test_a_second_ctrl_c_cuts_the_streams(tmp_path: Path) -> None:
     environment = {"STOKER_DATA_DIR": str(tmp_path)}

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import signal
 import time
+from dataclasses import replace
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -14,9 +16,10 @@ from stoker.cli.flags import DataDirectory, Debug
 from stoker.cli.reach import Reach
 from stoker.cli.tables import write
 from stoker.cli.tree import single
-from stoker.cli.up import launch, leftovers
+from stoker.cli.up import launch, leftovers, log_files
 from stoker.cli.up.command import options
 from stoker.cli.up.draining import ANSWER_SECONDS, DRAIN_SECONDS, FORCE_SECONDS
+from stoker.cli.up.options import Options
 from stoker.data_dir import DataDir
 from stoker.errors import ConfigurationError, StokerError
 
@@ -38,21 +41,18 @@ def down(
     pid = launch.running(reach.data)
     if pid is None and not keep_sessions and leftovers.sessions(reach.data):
         write("sessions of an `up` that was killed still run; taking them over to drain them")
-        pid = int(launch.detached(options(reach, port=0))["pid"])
+        pid = int(launch.detached(_same_again(reach))["pid"])
     if pid is None:
         write(f"nothing runs on the data directory {reach.data.path}")
         return
-    log = reach.data.logs / "up.log"
-    start = log.stat().st_size if log.exists() else 0
+    words = Words(reach.data.logs / "up.log")
     _signal(pid, signal.SIGUSR1 if keep_sessions else signal.SIGTERM, reach.data)
     try:
-        _wait(reach.data, pid)
+        _wait(reach.data, pid, words)
     except KeyboardInterrupt:
         write("ending it at once; Ctrl-C again leaves it to itself")
         _signal(pid, signal.SIGTERM, reach.data)
-        _wait(reach.data, pid)
-    for line in _said(log, start):
-        write(line)
+        _wait(reach.data, pid, words)
     left = [] if keep_sessions else leftovers.sessions(reach.data)
     if left:
         failure.say(f"stopped, but {len(left)} session(s) still run: {', '.join(left)}; the next `stoker up` takes them over")
@@ -75,20 +75,41 @@ def _signal(pid: int, number: int, data: DataDir) -> None:
         raise ConfigurationError(f"the `up` of {data.path} (pid {pid}) belongs to another user; type this as that user") from error
 
 
-def _wait(data: DataDir, pid: int) -> None:
+def _wait(data: DataDir, pid: int, words: Words) -> None:
     deadline = time.monotonic() + PATIENCE_SECONDS
     while launch.running(data) is not None:
+        words.repeat()
         if time.monotonic() > deadline:
             raise StokerError(f"the platform (pid {pid}) does not end; see {data.logs / 'up.log'}, then end it with `kill {pid}`")
         time.sleep(_POLL_SECONDS)
+    words.repeat()
 
 
-def _said(log: os.PathLike[str], start: int) -> list[str]:
-    """What `up` told while it ended, for who waits here, but for its own last word."""
+def _same_again(reach: Reach) -> Options:
+    """What the `up` that was killed had been asked for, so that its nodes find their sessions; on any free port."""
     try:
-        with open(log, encoding="utf-8", errors="replace") as file:
-            file.seek(start)
-            lines = file.read(65536).splitlines()
-    except OSError:
-        return []
-    return [line.partition(" ")[2] for line in lines if " stopped" not in line][-20:]
+        return replace(Options.from_text(reach.data.options.read_text("utf-8")), port=0, json=False, status_fd=None)
+    except (OSError, ValueError, TypeError):
+        return options(reach, port=0)
+
+
+class Words:
+    """What a detached `up` tells while it ends, repeated for who waits here, but for its own last word."""
+
+    def __init__(self, log: Path) -> None:
+        self._log = log
+        self._seen = log_files.size(log)
+
+    def repeat(self) -> None:
+        try:
+            with self._log.open(encoding="utf-8", errors="replace") as file:
+                file.seek(self._seen)
+                text = file.read(65536)
+        except OSError:
+            return
+        whole, newline, _ = text.rpartition("\n")
+        self._seen += len((whole + newline).encode())
+        for line in whole.splitlines():
+            sentence = line.partition(" ")[2]
+            if sentence and not sentence.startswith("stopped"):
+                write(sentence)

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from typing import Any
 
 import stoker
+from stoker.cli.up.happenings import follow
 from stoker.cli.up.options import Options
 from stoker.cli.up.supervisor import Supervisor
 from stoker.clock import SystemClock
@@ -71,13 +72,16 @@ async def _start(supervisor: Supervisor, wish: Wish) -> dict[str, Any] | None:
 
 async def _keep(supervisor: Supervisor, wish: Wish, options: Options) -> None:
     async with asyncio.TaskGroup() as group:
-        keeping = group.create_task(supervisor.keep())
+        keeping = [group.create_task(supervisor.keep())]
+        if options.status_fd is None and not options.json:
+            keeping.append(group.create_task(follow(supervisor.caller, SystemClock(), tell)))
         await wish.end.wait()
         if not wish.keep_sessions:
             if options.status_fd is None:
                 tell("draining; Ctrl-C again ends it at once")
             await _drain(supervisor, wish)
-        keeping.cancel()
+        for task in keeping:
+            task.cancel()
     await supervisor.stop()
     tell("stopped" + ("; sessions run on" if wish.keep_sessions else ""))
 

@@ -1,6 +1,6 @@
 """The life of a platform on one machine.
 
-`start`: lock → tokens and key → port → store → processes → router ready → user token → nodes ready → drained nodes opened →
+`start`: lock → tokens and key → port → store and processes → router ready → user token → nodes ready → drained nodes opened →
 up.json. `keep`: whatever dies is started again. `stop`: drained or not, the processes end, the store last.
 
 Everything that must not outlive us hangs on a pipe whose write end only we hold: however we end, its readers notice.
@@ -55,10 +55,11 @@ class Supervisor:
         """What `up --json` prints, once everything is ready. Raises ConfigurationError; what was started is then stopped."""
         try:
             self._prepare()
-            if self._server is not None:
-                await self._server.start()
-            async with asyncio.timeout(START_SECONDS):
+            async with asyncio.TaskGroup() as group:  # the services import for longer than the store takes, and wait for it
+                if self._server is not None:
+                    group.create_task(self._server.start())
                 await self._start_children()
+            async with asyncio.timeout(START_SECONDS):
                 self.up = await self._open()
             token_files.write(self._data.up, json.dumps(self.up))
         except BaseException as error:
@@ -75,10 +76,15 @@ class Supervisor:
                 group.create_task(child.run(self._env))
             group.create_task(self._keep_logs_short())
 
+    @property
+    def caller(self) -> Caller:
+        """Speaks to our own router, as the admin."""
+        assert self._caller is not None, "start it first"
+        return self._caller
+
     def draining(self) -> Draining:
         """What takes the sessions off this platform."""
-        assert self._caller is not None, "start it first"
-        return Draining(self._caller, self._data, self._clock, self._tell)
+        return Draining(self.caller, self._data, self._clock, self._tell)
 
     async def stop(self) -> None:
         """The processes end, then the store, then the lock is free. Sessions are the nodes' own: they run on unless drained."""
@@ -111,6 +117,7 @@ class Supervisor:
         token_files.prepare(self._data, self._env.get("STOKER_ADMIN_TOKEN") or None)
         self._data.logs.mkdir(exist_ok=True)
         self._data.ready_file("router").parent.mkdir(exist_ok=True)
+        token_files.write(self._data.options, self._options.to_text())
         if self._options.port:
             _refuse_taken(self._options.host, self._options.port)
         self._lifeline = os.pipe()
