@@ -18,6 +18,7 @@ from model_variants.llama_cpp import LlamaCpp
 from model_variants.lmdeploy import Lmdeploy
 from model_variants.max import Max
 from model_variants.nim import Nim
+from model_variants.ollama import Ollama
 from model_variants.sglang import Sglang
 from model_variants.tei import Tei
 from model_variants.tensorrt_llm import TensorRtLlm
@@ -36,6 +37,7 @@ BUILT_IN: tuple[type[Variant], ...] = (
     Sglang,
     Transformers,
     LlamaCpp,
+    Ollama,
     Tgi,
     TensorRtLlm,
     Lmdeploy,
