@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
 
 from scheduler.snapshot import Limits, Snapshot
@@ -37,11 +38,11 @@ class Observer:
 
     async def look(self) -> Snapshot:
         """Raises StoreUnavailable."""
-        now = await self._store.time()
-        seen = await self._store.nodes.seen()
+        due = self._clock.monotonic() - self._asked >= self._settings.scheduler_tick_seconds * 0.9
+        now, seen, _ = await asyncio.gather(self._store.time(), self._store.nodes.seen(), self._ask() if due else asyncio.sleep(0))
         self._settle(now)
-        if self._clock.monotonic() - self._asked >= self._settings.scheduler_tick_seconds * 0.9:
-            await self._ask(now)
+        if due:
+            self._note_activity(now)
         assert self._since is not None
         watch = Watch(
             now=now, seen=seen, watched_since=self._since,
@@ -69,10 +70,11 @@ class Observer:
             self._since = now
         self._last = (now, monotonic)
 
-    async def _ask(self, now: float) -> None:
-        self._loads = await self._store.routers.loads()
-        self._health = await self._store.routers.health()
+    async def _ask(self) -> None:
+        self._loads, self._health = await asyncio.gather(self._store.routers.loads(), self._store.routers.health())
         self._asked = self._clock.monotonic()
+
+    def _note_activity(self, now: float) -> None:
         for by_service in self._loads.values():
             for name, load in by_service.items():
                 last = now if load.in_flight or load.waiting else min(load.last_request_at, now)
