@@ -59,6 +59,14 @@ class FirstAnswer(msgspec.Struct, frozen=True):
     body: bytes
 
 
+class Gauges(msgspec.Struct, frozen=True, kw_only=True):
+    """Names of Prometheus gauges at the metrics path: requests that are answered, that wait, and how full the cache is (0 to 1)."""
+
+    running: str | None = None
+    waiting: str | None = None
+    cache: str | None = None
+
+
 class LaunchPlan(msgspec.Struct, frozen=True, kw_only=True):
     """How to start, probe and stop one session. `argv` never passes a shell. `env` holds only what the variant adds.
     In a container `argv` replaces entrypoint and command of the image; where `keep_entrypoint`, only its command (empty: not even that).
@@ -85,7 +93,8 @@ class Variant(Protocol):
 
     `engine` is what must be installed on a node for the process runtime (None: nothing, Stoker brings it), `image` the
     default container image (None: none). `needs_gpu`: it does not run on a CPU. `options` is the schema of `options:` in YAML.
-    Optional attributes: `install`, what to give to `pip install` for the engine; `other_engines`, further engines it can drive.
+    Optional attributes: `install`, what to give to `pip install` for the engine; `other_engines`, further engines it can drive;
+    `gauges` (Gauges), what its metrics call the load; `cannot`, sentences about what it does not do.
     """
 
     name: str

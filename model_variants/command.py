@@ -23,6 +23,7 @@ class Command:
     image: str | None = None
     needs_gpu = False
     options: type[BaseModel] = NoOptions
+    cannot: tuple[str, ...] = ("Nothing is known of the engine: no health check, no metrics, no key, no rewriting of `model`.",)
 
     def accepts(self, facts: ModelFacts) -> str | None:
         return None

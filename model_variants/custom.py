@@ -28,6 +28,9 @@ class Custom:
     image: str | None = None
     needs_gpu = False
     options: type[BaseModel] = NoOptions
+    cannot: tuple[str, ...] = (
+        "Nothing is known of the engine: there are no metrics, and its own requirements of memory must be said in `resources`.",
+    )
 
     def accepts(self, facts: ModelFacts) -> str | None:
         return None if facts.definition is not None else "the folder has no model-definition.yaml (or .yml)"

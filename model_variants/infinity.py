@@ -40,6 +40,10 @@ class Infinity:
     install = "'infinity-emb[torch,server]'"
     needs_gpu = False
     options: type[BaseModel] = InfinityOptions
+    cannot: tuple[str, ...] = (
+        "It makes embeddings only.",
+        "Its metrics say nothing about requests that wait.",
+    )
 
     def accepts(self, facts: ModelFacts) -> str | None:
         return embeds(facts)

@@ -13,7 +13,7 @@ import msgspec
 from pydantic import BaseModel, Field
 
 from model_variants.argv import flags, program, start_command
-from model_variants.base import Launch, LaunchPlan, Site
+from model_variants.base import Gauges, Launch, LaunchPlan, Site
 from model_variants.drafting import Traits, draft, served_name
 from model_variants.facts import ModelFacts
 from model_variants.first_answers import one_embedding, one_token
@@ -53,6 +53,11 @@ class LlamaCpp:
     install = "'llama-cpp-python[server]'"
     needs_gpu = False
     options: type[BaseModel] = LlamaCppOptions
+    gauges = Gauges(running="llamacpp:requests_processing", waiting="llamacpp:requests_deferred")
+    cannot: tuple[str, ...] = (
+        "It does not drain: the router has drained before it is told to stop.",
+        "An unknown model name is answered, not refused.",
+    )
 
     def accepts(self, facts: ModelFacts) -> str | None:
         return None if facts.kind == "gguf" else "it needs a .gguf file"

@@ -7,7 +7,7 @@ from pydantic import BaseModel, Field
 
 from model_variants.accepting import generates_text
 from model_variants.argv import flags, program, start_command
-from model_variants.base import Launch, LaunchPlan, Site
+from model_variants.base import Gauges, Launch, LaunchPlan, Site
 from model_variants.drafting import Traits, draft, served_name
 from model_variants.facts import ModelFacts
 from model_variants.first_answers import one_token
@@ -45,6 +45,8 @@ class Lmdeploy:
     install = "lmdeploy"
     needs_gpu = True
     options: type[BaseModel] = LmdeployOptions
+    gauges = Gauges(running="lmdeploy:num_requests_running", waiting="lmdeploy:num_requests_waiting", cache="lmdeploy:gpu_cache_usage_perc")
+    cannot: tuple[str, ...] = ("It is never put to sleep: a sleeping LMDeploy says that it is healthy.",)
 
     def accepts(self, facts: ModelFacts) -> str | None:
         return generates_text(facts)

@@ -37,6 +37,7 @@ class Max:
     install = "modular"
     needs_gpu = True
     options: type[BaseModel] = MaxOptions
+    cannot: tuple[str, ...] = ("Its metrics have a port of their own, and a session has one port: they are not read.",)
 
     def accepts(self, facts: ModelFacts) -> str | None:
         return generates_or_embeds(facts)

@@ -41,6 +41,10 @@ class Nim:
     image: str | None = "nvcr.io/nim/nvidia/model-free-nim:2.0.8"
     needs_gpu = True
     options: type[BaseModel] = NimOptions
+    cannot: tuple[str, ...] = (
+        "It runs in containers only.",
+        "Its metrics are those of the engine inside, vLLM or SGLang, by the image.",
+    )
 
     def accepts(self, facts: ModelFacts) -> str | None:
         if facts.kind in _KINDS:

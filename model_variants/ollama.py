@@ -57,6 +57,11 @@ class Ollama:
     image: str | None = "ollama/ollama:latest"
     needs_gpu = False
     options: type[BaseModel] = OllamaOptions
+    cannot: tuple[str, ...] = (
+        "It does not drain: the router has drained before it is told to stop.",
+        "It copies the model into the session's folder: there must be room on that disk for it.",
+        "It has no metrics.",
+    )
 
     def accepts(self, facts: ModelFacts) -> str | None:
         if facts.kind != "gguf":

@@ -13,7 +13,7 @@ from pydantic import BaseModel, Field
 
 from model_variants.accepting import generates_or_embeds
 from model_variants.argv import flags, program, start_command
-from model_variants.base import Launch, LaunchPlan, Site, Unsuitable
+from model_variants.base import Gauges, Launch, LaunchPlan, Site, Unsuitable
 from model_variants.drafting import Traits, draft, served_name
 from model_variants.env_options import extra_args, with_environment
 from model_variants.facts import ModelFacts
@@ -64,6 +64,12 @@ class Sglang:
     install = "sglang"
     needs_gpu = True
     options: type[BaseModel] = SglangOptions
+    gauges = Gauges(running="sglang:num_running_reqs", waiting="sglang:num_queue_reqs", cache="sglang:token_usage")
+    cannot: tuple[str, ...] = (
+        "It knows one served name: the router puts it into each request.",
+        "It is given no key, as its key goes by the command line only.",
+        "It does not read GGUF files.",
+    )
 
     def accepts(self, facts: ModelFacts) -> str | None:
         return generates_or_embeds(facts)

@@ -7,7 +7,7 @@ from pydantic import BaseModel, Field
 
 from model_variants.accepting import embeds
 from model_variants.argv import flags, program, start_command
-from model_variants.base import Launch, LaunchPlan, Site
+from model_variants.base import Gauges, Launch, LaunchPlan, Site
 from model_variants.drafting import Traits, draft, served_name
 from model_variants.facts import ModelFacts
 from model_variants.first_answers import one_embedding
@@ -40,6 +40,8 @@ class Tei:
     image: str | None = "ghcr.io/huggingface/text-embeddings-inference:cpu-1.9"
     needs_gpu = False
     options: type[BaseModel] = TeiOptions
+    gauges = Gauges(waiting="te_queue_size")
+    cannot: tuple[str, ...] = ("It makes embeddings only.",)
 
     def accepts(self, facts: ModelFacts) -> str | None:
         return embeds(facts)

@@ -6,7 +6,7 @@ from pydantic import BaseModel, Field
 
 from model_variants.accepting import generates_text
 from model_variants.argv import program, start_command
-from model_variants.base import Launch, LaunchPlan, Site
+from model_variants.base import Gauges, Launch, LaunchPlan, Site
 from model_variants.drafting import Traits, draft, served_name
 from model_variants.facts import ModelFacts
 from model_variants.first_answers import one_token
@@ -40,6 +40,8 @@ class TensorRtLlm:
     install = "tensorrt_llm"
     needs_gpu = True
     options: type[BaseModel] = TensorRtLlmOptions
+    gauges = Gauges(waiting="trtllm_num_requests_waiting", cache="trtllm_kv_cache_utilization")
+    cannot: tuple[str, ...] = ("/metrics is no Prometheus page; /prometheus/metrics is.",)
 
     def accepts(self, facts: ModelFacts) -> str | None:
         return generates_text(facts)

@@ -6,7 +6,7 @@ from pydantic import BaseModel, Field
 
 from model_variants.accepting import generates_text
 from model_variants.argv import flags, program, start_command
-from model_variants.base import Launch, LaunchPlan, Site
+from model_variants.base import Gauges, Launch, LaunchPlan, Site
 from model_variants.drafting import Traits, draft, served_name
 from model_variants.facts import ModelFacts
 from model_variants.first_answers import one_chat_token
@@ -43,6 +43,8 @@ class Tgi:
     image: str | None = "ghcr.io/huggingface/text-generation-inference:3.3.6"
     needs_gpu = True
     options: type[BaseModel] = TgiOptions
+    gauges = Gauges(running="tgi_batch_current_size", waiting="tgi_queue_size")
+    cannot: tuple[str, ...] = ("It runs on GPUs only, and in containers where nothing is installed.",)
 
     def accepts(self, facts: ModelFacts) -> str | None:
         return generates_text(facts)

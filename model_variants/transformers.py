@@ -40,6 +40,12 @@ class Transformers:
     install = "'transformers[serving]' torch"
     needs_gpu = False
     options: type[BaseModel] = TransformersOptions
+    cannot: tuple[str, ...] = (
+        "It has no metrics.",
+        "It uses one GPU.",
+        "/v1/models knows nothing of a local folder.",
+        "Its streams end without `data: [DONE]`.",
+    )
 
     def accepts(self, facts: ModelFacts) -> str | None:
         if facts.kind != "hf":

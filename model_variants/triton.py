@@ -31,6 +31,10 @@ class Triton:
     image: str | None = "nvcr.io/nvidia/tritonserver:25.10-py3"
     needs_gpu = False
     options: type[BaseModel] = TritonOptions
+    cannot: tuple[str, ...] = (
+        "Its metrics and gRPC have ports of their own, and a session has one port: they are off.",
+        "It is no OpenAI server: its paths are /v2/…, under /services/NAME.",
+    )
 
     def accepts(self, facts: ModelFacts) -> str | None:
         return None if facts.kind == "triton" else "it needs a model repository: folders NAME with a config.pbtxt and a version each"

@@ -14,7 +14,7 @@ from pydantic import BaseModel, Field
 
 from model_variants.accepting import generates_or_embeds
 from model_variants.argv import flags, program, start_command
-from model_variants.base import Launch, LaunchPlan, Site
+from model_variants.base import Gauges, Launch, LaunchPlan, Site
 from model_variants.drafting import Traits, draft, served_name
 from model_variants.env_options import extra_args, with_environment
 from model_variants.facts import ModelFacts
@@ -68,6 +68,11 @@ class Vllm:
     install = "vllm"
     needs_gpu = True
     options: type[BaseModel] = VllmOptions
+    gauges = Gauges(running="vllm:num_requests_running", waiting="vllm:num_requests_waiting", cache="vllm:kv_cache_usage_perc")
+    cannot: tuple[str, ...] = (
+        "It does not read GGUF files by itself (its extra vllm-gguf-plugin does).",
+        "Its sleep mode is not used: it opens paths that need no key.",
+    )
 
     def accepts(self, facts: ModelFacts) -> str | None:
         return generates_or_embeds(facts)

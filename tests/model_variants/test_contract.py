@@ -1,21 +1,23 @@
-"""What holds for every registered variant, whatever it starts."""
+"""What holds for every registered variant, whatever it starts; and for the third party's of examples/ as well."""
 
 from __future__ import annotations
 
 import signal
 from collections.abc import Iterator
+from importlib.metadata import EntryPoint, entry_points
 
 import pytest
 
 from model_variants.base import Site, Unsuitable, Variant
 from model_variants.facts import ModelFacts
-from model_variants.registry import load_variants, malformed
+from model_variants.registry import GROUP, load_variants, malformed
 from model_variants.resolve import resolve
 from stoker.records import Reason, Resolution
 from stoker.specs import ServiceSpec
 from tests.support.launches import ALL_FACTS, launch, site, spec
 
-VARIANTS = load_variants()
+EXAMPLE = EntryPoint("echo", "stoker_echo.variant:Echo", GROUP)
+VARIANTS = load_variants([EXAMPLE, *(point for point in entry_points(group=GROUP) if point.name != EXAMPLE.name)])
 NAMES = sorted(VARIANTS)
 CODES = {"no_fit", "engine_missing", "model_unsupported", "definition_failed"}
 

@@ -29,6 +29,7 @@ EMPTY = ModelFacts(kind="empty", path="/data/cache", digest="d5")
 TEXT = ModelFacts(kind="text", path="/data/text", digest="d6", files=("a.txt",))
 LORA = ModelFacts(kind="lora", path="/data/lora", digest="d7", files=("adapter_config.json",))
 UNKNOWN = ModelFacts(kind="unknown", path="/data/what", digest="d8", files=("what.exe",))
+ECHO = ModelFacts(kind="unknown", path="/data/parrot", digest="d10", files=("echo.json",))
 DEFINITION = ModelFacts(
     kind="definition", path="/data/koalpaca", digest="d9", files=("model-definition.yaml",),
     definition="""\
@@ -43,7 +44,7 @@ models:
       health_check: {path: /health, max_retries: 10}
 """,
 )  # fmt: skip
-ALL_FACTS = (BUILTIN, TEXT, LLAMA_8B, GGUF, SENTENCES, TRITON, EMPTY, LORA, UNKNOWN, DEFINITION)
+ALL_FACTS = (BUILTIN, TEXT, LLAMA_8B, GGUF, SENTENCES, TRITON, EMPTY, LORA, UNKNOWN, ECHO, DEFINITION)
 
 
 def spec(**fields: Any) -> ServiceSpec:

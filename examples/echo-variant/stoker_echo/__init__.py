@@ -1,0 +1,1 @@
+"""A model variant for Stoker, and the engine that it starts."""
