@@ -24,7 +24,7 @@ from router.plane import Plane
 from router.pulse import Pulse
 from router.request import Addressing
 from stoker.clock import Clock
-from stoker.doorbell import Doorbell
+from stoker.doorbell import RUNNERS, Doorbell
 from stoker.errors import StoreUnavailable
 from stoker.keyring import read_key
 from stoker.settings import Settings
@@ -84,6 +84,7 @@ async def build(settings: Settings, store: Store, clock: Clock) -> AsyncIterator
                     mirror=mirror,
                     access=access,
                     doorbell=doorbell,
+                    runners=Doorbell(store, RUNNERS),
                     plane=plane,
                     variants=load_variants(),
                     clock=clock,

@@ -34,13 +34,14 @@ class Life:
 
 @dataclass(frozen=True, kw_only=True)
 class Context:
-    """`address` is where this router listens, as http://HOST:PORT; `http` talks to workers (logs)."""
+    """`address` is where this router listens, as http://HOST:PORT; `http` talks to workers (logs); `runners` wakes who runs jobs."""
 
     settings: Settings
     store: Store
     mirror: Mirror
     access: Access
     doorbell: Doorbell
+    runners: Doorbell
     plane: Plane
     variants: Mapping[str, Variant]
     clock: Clock
@@ -66,5 +67,12 @@ class Context:
         """Tell the scheduler; a lost ring costs one of its ticks, so a store that has just gone is no failure of the call."""
         try:
             await self.doorbell.ring(service)
+        except StoreUnavailable:
+            return
+
+    async def tell_runners(self, service: str) -> None:
+        """The same for those who run jobs: there is one for this service."""
+        try:
+            await self.runners.ring(service)
         except StoreUnavailable:
             return

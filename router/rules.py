@@ -18,13 +18,17 @@ _EVERY_ROLE = frozenset({"admin", "deployer", "viewer", "user"})
 
 
 class Rule(Enum):
-    """`roles` may make the call; ANYONE needs no token; a LOCAL peer needs none, others do; ENGINES is decided by the data path."""
+    """`roles` may make the call; ANYONE needs no token; a LOCAL peer needs none, others do; ENGINES is decided by the data path; INFER is
+
+    for jobs, of which each token sees its own.
+    """
 
     ANYONE = ()
     ENGINES = ("engines",)
     MODELS = ("public", "admin", "deployer", "viewer", "user")
     LOCAL = ("local", "admin", "viewer")
     TOKEN = ("admin", "deployer", "viewer", "user")
+    INFER = ("admin", "deployer", "user")
     READ = ("admin", "deployer", "viewer")
     WRITE = ("admin", "deployer")
     ADMIN = ("admin",)

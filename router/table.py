@@ -10,6 +10,10 @@ from starlette.responses import Response
 from router import models, operations
 from router.admin import actions, catalogue, logs, nodes, observe, openapi, services, sessions, shapes, tokens
 from router.admin.call import Call
+from router.jobs import api as jobs
+from router.jobs import events as job_events
+from router.jobs import submission
+from router.jobs import views as job_views
 from router.rules import Rule
 
 Handler = Callable[[Call], Awaitable[Response]]
@@ -32,7 +36,7 @@ class Entry(NamedTuple):
 
 def table() -> tuple[Entry, ...]:
     """In the order in which they are tried."""
-    return (*_operations(), *_services(), *_sessions(), *_nodes(), *_tokens(), *_catalogue())
+    return (*_operations(), *_jobs(), *_services(), *_sessions(), *_nodes(), *_tokens(), *_catalogue())
 
 
 def _operations() -> tuple[Entry, ...]:
@@ -42,6 +46,20 @@ def _operations() -> tuple[Entry, ...]:
         Entry("GET", "/metrics", Rule.LOCAL, operations.metrics),
         Entry("GET", "/v1/models", Rule.MODELS, models.index),
         Entry("GET", "/v1/models/{id:path}", Rule.MODELS, models.show),
+    )
+
+
+def _jobs() -> tuple[Entry, ...]:
+    one, wait = "/v1/jobs/{id}", ("wait",)
+    return (
+        Entry("POST", "/v1/jobs", Rule.INFER, submission.submit, job_views.Job, submission.Submit, (), 202),
+        Entry("GET", "/v1/jobs", Rule.INFER, jobs.index, shapes.Page[job_views.Job], None, ("status", "service", *_PAGING)),
+        Entry("GET", one, Rule.INFER, jobs.show, job_views.Job, None, wait),
+        Entry("DELETE", one, Rule.INFER, jobs.cancel, job_views.Job),
+        Entry("POST", f"{one}/retry", Rule.INFER, submission.retry, job_views.Job, None, (), 202),
+        Entry("GET", f"{one}/result", Rule.INFER, jobs.result, None, None, wait),
+        Entry("GET", f"{one}/events", Rule.INFER, job_events.events, str),
+        Entry("GET", "/admin/webhook-secret", Rule.WRITE, jobs.webhook_secret, jobs.WebhookSecret, None, ("project",)),
     )
 
 

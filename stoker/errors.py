@@ -15,7 +15,9 @@ StokerError                     500 internal_error
 │   └── ModelNotFound           404 model_not_found
 ├── Conflict                    409 conflict
 │   ├── ModelNameTaken          409 model_name_taken
+│   ├── JobNotFinished          409 job_not_finished
 │   └── VersionConflict         412 version_conflict
+├── ResultGone                  410 result_gone
 ├── IdempotencyKeyReused        422 idempotency_key_reused
 ├── TooMany                     429 rate_limit_exceeded
 │   └── QueueFull               429 queue_full
@@ -116,6 +118,14 @@ class ModelNameTaken(Conflict):
 
 class VersionConflict(Conflict):
     status, code = 412, "version_conflict"
+
+
+class JobNotFinished(Conflict):
+    code = "job_not_finished"
+
+
+class ResultGone(StokerError):
+    status, code = 410, "result_gone"
 
 
 class IdempotencyKeyReused(StokerError):

@@ -67,18 +67,18 @@ class Call:
             raise InvalidRequest(f"{name} is a number from {low:g} to {high:g}", param=name)
         return value
 
-    async def body(self) -> bytes:
-        """The whole body, at most BODY_LIMIT bytes."""
+    async def body(self, limit: int = BODY_LIMIT) -> bytes:
+        """The whole body, at most `limit` bytes."""
         read = bytearray()
         async for chunk in self.request.stream():
             read += chunk
-            if len(read) > BODY_LIMIT:
-                raise BodyTooLarge(f"the body is larger than {BODY_LIMIT // 2**20} MiB")
+            if len(read) > limit:
+                raise BodyTooLarge(f"the body is larger than {limit // 2**20} MiB")
         return bytes(read)
 
-    async def read(self, type: type[T]) -> T:
+    async def read(self, type: type[T], limit: int = BODY_LIMIT) -> T:
         """The body as JSON of this form; no body is `{}`. Raises InvalidRequest with the field."""
-        body = await self.body()
+        body = await self.body(limit)
         try:
             return msgspec.json.decode(body or b"{}", type=type)
         except msgspec.ValidationError as error:

@@ -43,6 +43,7 @@ BODY_RATE = 1_024
 KEEP_ALIVE_SECONDS = 75.0
 LINGER_SECONDS = 3.0
 OWN_BODY_LIMIT = 2**20
+JOB_BODY_LIMIT = 33 * 2**20
 """Bytes of a request to the router itself."""
 
 CHUNK_OVERHEAD = 272
@@ -173,7 +174,7 @@ class Guard(HttpToolsProtocol):
 
     def own_body_limit(self) -> float:
         """Bytes for the request that is being read; subclasses let those for engines pass."""
-        return OWN_BODY_LIMIT
+        return JOB_BODY_LIMIT if self.url.startswith(b"/v1/jobs") else OWN_BODY_LIMIT
 
     def on_message_complete(self) -> None:
         if self._refusal is None:

@@ -38,7 +38,11 @@ class Outbox:
         pipe.hdel(self._keys.webhook_tries(), id)
         await self._db.ask(pipe.execute)
 
-    async def again(self, id: str, pause: float) -> None:
-        """Try once more, in `pause` seconds."""
+    async def again(self, id: str, pause: float, *, uncounted: bool = False) -> None:
+        """Try once more, in `pause` seconds; `uncounted`: this was no try."""
         now = await self._db.time()
-        await self._db.ask(lambda: self._db.client.zadd(self._keys.outbox(), {id: now + pause}, xx=True))
+        pipe = self._db.client.pipeline(transaction=True)
+        pipe.zadd(self._keys.outbox(), {id: now + pause}, xx=True)
+        if uncounted:
+            pipe.hincrby(self._keys.webhook_tries(), id, -1)
+        await self._db.ask(pipe.execute)

@@ -3,18 +3,13 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from stoker.cli.up.options import Options
 from stoker.data_dir import DataDir
 
 FEWEST_PORTS = 50
 """Per node; a start keeps its port for ten minutes after its end."""
-
-_PATHS = ("STOKER_CONFIG", "STOKER_MODEL_STORE", "STOKER_SECRET_KEY_FILE")
-"""Settings that may be relative to where the user typed; the processes run in the data directory."""
 
 
 @dataclass(frozen=True)
@@ -31,7 +26,7 @@ class ChildSpec:
 
 
 def plan(options: Options, data: DataDir) -> list[ChildSpec]:
-    """The router, the scheduler and the workers, in the order of their start."""
+    """The router, the scheduler, the runner of jobs and the workers, in the order of their start."""
     shared = {"STOKER_DATA_DIR": str(data.path), "STOKER_HOST": options.host, "STOKER_LOCAL_ADMIN": "true"}
     if options.redis_url is not None:
         shared["STOKER_REDIS_URL"] = options.redis_url
@@ -52,6 +47,7 @@ def plan(options: Options, data: DataDir) -> list[ChildSpec]:
     return [
         ChildSpec("router", "router", {**shared, "STOKER_PORT": str(options.port)}),
         ChildSpec("scheduler", "scheduler", shared),
+        ChildSpec("runner", "router.jobs", shared),
         *workers,
     ]
 
@@ -66,8 +62,3 @@ def split_ports(ports: str, parts: int) -> list[str]:
     first, last = (int(end) for end in ports.split("-"))
     width = (last - first + 1) // parts
     return [f"{first + number * width}-{first + (number + 1) * width - 1}" for number in range(parts)]
-
-
-def absolute_paths(env: Mapping[str, str]) -> dict[str, str]:
-    """Our environment as a process in another directory needs it."""
-    return {name: str(Path(value).absolute()) if name in _PATHS and value else value for name, value in env.items()}
