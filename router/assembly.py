@@ -15,7 +15,6 @@ import httpx2
 from model_variants.registry import load_variants
 from router.access import Access
 from router.admin.endpoint import bound_address
-from router.cluster_metrics import ClusterMetrics
 from router.context import Context
 from router.first_token import ensure_admin
 from router.listening import bind
@@ -27,6 +26,7 @@ from stoker.clock import Clock
 from stoker.doorbell import RUNNERS, Doorbell
 from stoker.errors import StoreUnavailable
 from stoker.keyring import read_key
+from stoker.metrics.cluster import ClusterFigures
 from stoker.settings import Settings
 from stoker.store.mirror import Mirror
 from stoker.store.store import Store
@@ -71,7 +71,6 @@ async def build(settings: Settings, store: Store, clock: Clock) -> AsyncIterator
         cluster_key=key,
         addressing=Addressing(settings.domain, is_loopback(settings.host)),
     )
-    plane.metrics.registry.register(ClusterMetrics(mirror, pulse, settings))
     await _read_all(mirror, pulse, clock)
     listening = bind(settings.host, settings.port)
     plane.heartbeat.address = address = bound_address(settings.host, listening.getsockname()[1], settings.node_address)
@@ -92,6 +91,7 @@ async def build(settings: Settings, store: Store, clock: Clock) -> AsyncIterator
                     cluster_key=key,
                     http=http,
                     address=address,
+                    figures=ClusterFigures(store, mirror, settings, clock, plane.counting),
                     admin_networks=networks(settings.admin_allow, "STOKER_ADMIN_ALLOW"),
                     trusted_proxies=networks(settings.trusted_proxies, "STOKER_TRUSTED_PROXIES"),
                 ),

@@ -17,6 +17,7 @@ from router.pulse import Pulse
 from stoker.clock import Clock
 from stoker.doorbell import Doorbell
 from stoker.errors import StoreUnavailable
+from stoker.metrics.cluster import ClusterFigures
 from stoker.settings import Settings
 from stoker.store.mirror import Mirror
 from stoker.store.store import Store
@@ -49,6 +50,7 @@ class Context:
     cluster_key: bytes
     http: httpx2.AsyncClient
     address: str
+    figures: ClusterFigures
     admin_networks: tuple[Network, ...] = ()
     trusted_proxies: tuple[Network, ...] = ()
     life: Life = field(default_factory=Life)

@@ -1,4 +1,4 @@
-"""What is counted on the data path, as plain integers; prometheus-client only sees them when somebody asks.
+"""What is counted on the data path, as plain integers; the store is told of what is new every other second (counting.py).
 
 Labels are bounded: services that exist, and status codes. A request that named no service is counted under "".
 """
@@ -6,14 +6,15 @@ Labels are bounded: services that exist, and status codes. A request that named 
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Container, Iterable
 from http import HTTPStatus
 
 from prometheus_client import CollectorRegistry, generate_latest
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
+from prometheus_client.core import Metric
+from prometheus_client.registry import Collector
 
-REQUEST_BOUNDS = (0.005, 0.025, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 900.0)
-FIRST_BYTE_BOUNDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0)
+from stoker.metrics.catalogue import FIRST_BYTE_BOUNDS, REQUEST_BOUNDS, families, field
+from stoker.metrics.page import counted, gauge
 
 CLIENT_LEFT = 499
 """Counted for requests whose client left before the answer's head (nginx's code)."""
@@ -33,29 +34,35 @@ class Histogram:
         self.counts[bisect_left(self.bounds, seconds)] += 1
         self.total += seconds
 
-    def buckets(self) -> list[tuple[str, float]]:
-        """Cumulative, as Prometheus wants them."""
-        found, sum_so_far = [], 0
-        for bound, count in zip((*self.bounds, None), self.counts, strict=True):
-            sum_so_far += count
-            found.append(("+Inf" if bound is None else str(bound), float(sum_so_far)))
-        return found
+    def fields(self, name: str) -> dict[str, int]:
+        """As the store keeps them; buckets that nothing fell into are left out."""
+        found = {field(name, f"b{index}"): count for index, count in enumerate(self.counts) if count}
+        return found | ({field(name, "us"): int(self.total * 1e6)} if found else {})
 
 
 class ServiceCounts:
-    """One service's figures."""
+    """One service's figures since this router started; `told` is what the store knows of them, `news` whether there is more."""
 
-    __slots__ = ("cold_starts", "first_byte", "requests", "seconds")
+    __slots__ = ("first_byte", "news", "requests", "seconds", "told")
 
     def __init__(self) -> None:
         self.requests: dict[int, int] = {}
         self.seconds = Histogram(REQUEST_BOUNDS)
         self.first_byte = Histogram(FIRST_BYTE_BOUNDS)
-        self.cold_starts = 0
+        self.told: dict[str, int] = {}
+        self.news = False
+
+    def fields(self) -> dict[str, int]:
+        found = {field("requests_total", str(code)): count for code, count in self.requests.items()}
+        return found | self.seconds.fields("request_seconds") | self.first_byte.fields("time_to_first_byte_seconds")
+
+    def new(self) -> dict[str, int]:
+        """What came since `told`."""
+        return {name: more for name, count in self.fields().items() if (more := count - self.told.get(name, 0))}
 
 
-class Metrics:
-    """`registry` has the data path's figures; others add collectors of their own to it. `text` is what /metrics answers."""
+class Metrics(Collector):
+    """`text` is this router's own traffic; /metrics shows the cluster's (stoker.metrics.cluster)."""
 
     def __init__(self) -> None:
         self._services: dict[str, ServiceCounts] = {}
@@ -80,10 +87,27 @@ class Metrics:
         counts.seconds.observe(seconds)
         if first_byte is not None:
             counts.first_byte.observe(first_byte)
+        counts.news = True
 
     def forget(self, service: str) -> None:
         """The service is gone; its series end."""
         self._services.pop(service, None)
+
+    def new(self) -> dict[str, dict[str, int]]:
+        """What was counted since it was last taken, by service."""
+        return {name: counts.new() for name, counts in self._services.items() if counts.news}
+
+    def take(self, known: Container[str]) -> dict[str, dict[str, int]]:
+        """The same, and it is the caller's now; services that are not `known` any more are forgotten."""
+        for gone in [name for name in self._services if name and name not in known]:
+            self.forget(gone)
+        taken = self.new()
+        for name, fields in taken.items():
+            counts = self._services[name]
+            counts.news = False
+            for key, more in fields.items():
+                counts.told[key] = counts.told.get(key, 0) + more
+        return taken
 
     def watch(self, refresh: Callable[[], None]) -> None:
         """Call `refresh` before each reading, to bring the gauges up to date."""
@@ -94,31 +118,17 @@ class Metrics:
         return generate_latest(self.registry)
 
     def describe(self) -> Iterable[Metric]:
-        return self.collect()
+        return ()
 
     def collect(self) -> Iterable[Metric]:
         for refresh in self._before:
             refresh()
-        requests = CounterMetricFamily("stoker_requests", "Requests by service and status code.", labels=("service", "code"))
-        seconds = HistogramMetricFamily("stoker_request_seconds", "From the request's head to the answer's end.", labels=("service",))
-        first = HistogramMetricFamily("stoker_time_to_first_byte_seconds", "From sending to the first byte.", labels=("service",))
-        cold = CounterMetricFamily("stoker_cold_starts", "Times that requests woke a service with no session.", labels=("service",))
-        for name, counts in self._services.items():
-            for code, count in counts.requests.items():
-                requests.add_metric((name, str(code)), count)
-            seconds.add_metric((name,), counts.seconds.buckets(), counts.seconds.total)
-            first.add_metric((name,), counts.first_byte.buckets(), counts.first_byte.total)
-            cold.add_metric((name,), counts.cold_starts)
-        yield from (requests, seconds, first, cold)
-        yield _gauge("stoker_requests_in_flight", "Requests at engines now.", self.in_flight)
-        yield _gauge("stoker_requests_waiting", "Requests held now.", self.waiting)
+        known = {family.name: family for family in families()}
+        counters = {name: counts.fields() for name, counts in self._services.items()}
+        for name in ("requests_total", "request_seconds", "time_to_first_byte_seconds"):
+            yield counted(known[name], counters)
+        for name, values in (("requests_in_flight", self.in_flight), ("requests_waiting", self.waiting)):
+            yield gauge(known[name], {(service,): value for service, value in values.items()})
 
 
 _CODES = frozenset(int(status) for status in HTTPStatus)
-
-
-def _gauge(name: str, text: str, values: dict[str, int]) -> Metric:
-    family = GaugeMetricFamily(name, text, labels=("service",))
-    for service, value in values.items():
-        family.add_metric((service,), value)
-    return family

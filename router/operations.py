@@ -22,5 +22,5 @@ async def readyz(call: Call) -> Response:
 
 
 async def metrics(call: Call) -> Response:
-    """Prometheus' text: this router's traffic, and the cluster as the store shows it."""
-    return Response(call.context.plane.metrics.text(), media_type=CONTENT_TYPE_LATEST)
+    """Prometheus' text: the cluster's figures, all routers' traffic among them."""
+    return Response(await call.context.figures.text(), media_type=CONTENT_TYPE_LATEST)

@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable
 
 from router.access import Access
 from router.admission import Admission
+from router.counting import Counting
 from router.directory import Directory, Service
 from router.exchange import Exchange
 from router.health import Prober
@@ -48,8 +49,9 @@ class Plane:
         self.exchanges: set[Exchange] = set()
         self.directory = Directory(mirror, cluster_key, clock.monotonic)
         self.waker = Waker(store, ring, clock)
-        self.admission = Admission(self.directory, clock.monotonic, self._wake)
+        self.admission = Admission(self.directory, clock.monotonic, self.waker.wake)
         self.heartbeat = Heartbeat(router, store, self.directory, self.admission, clock)
+        self.counting = Counting(store, self.metrics, self.directory, self.heartbeat, clock)
         self.prober = Prober(store, self.directory, self.heartbeat, clock)
         self._mirror = mirror
         self._clock = clock
@@ -61,6 +63,7 @@ class Plane:
         async with asyncio.TaskGroup() as group:
             group.create_task(self.waker.run())
             group.create_task(self.heartbeat.run())
+            group.create_task(self.counting.run())
             group.create_task(self.prober.run())
             group.create_task(self._tick())
 
@@ -82,10 +85,6 @@ class Plane:
         """Of the sessions that are known, how long those that became ready took."""
         took = [s.ready_at - s.created_at for s in self._mirror.sessions.values() if s.service == name and s.ready_at]
         return sum(took) / len(took) if took else None
-
-    def _wake(self, name: str) -> None:
-        self.metrics.of(name).cold_starts += 1
-        self.waker.wake(name)
 
     def _service_changed(self, service: Service) -> None:
         if service.name not in self.directory.services:

@@ -10,11 +10,12 @@ from stoker.records import Assignment, Event, Reason, ServiceRecord, SessionReco
 
 
 class Decide(msgspec.Struct, frozen=True):
-    """The scheduler's own fields of a service change."""
+    """The scheduler's own fields of a service change. `cause` is why it wants another number, in one of the figures' words."""
 
     service: ServiceRecord
     changes: dict[str, Any]
     event: Event | None = None
+    cause: str = ""
 
 
 class Create(msgspec.Struct, frozen=True):

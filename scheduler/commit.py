@@ -24,6 +24,7 @@ from scheduler.actions import (
     Withdraw,
     WriteOff,
 )
+from scheduler.figures import counts
 from stoker.errors import Conflict, NotFound, Refused, StaleLeader
 from stoker.store.database import Written
 from stoker.store.store import Store
@@ -36,7 +37,7 @@ PORTION = 64
 Carry = Callable[[Store, Any, int], Awaitable[Written]]
 
 VERBS: dict[type, Carry] = {
-    Decide: lambda store, a, epoch: store.services.decide(a.service.name, a.changes, epoch=epoch, event=a.event),
+    Decide: lambda store, a, epoch: store.services.decide(a.service.name, a.changes, epoch=epoch, event=a.event, count=counts(a)),
     Create: lambda store, a, epoch: store.sessions.create(a.session, epoch=epoch),
     Place: lambda store, a, epoch: store.sessions.place(a.session, a.node, a.assignment, epoch=epoch),
     Unplace: lambda store, a, epoch: store.sessions.unplace(a.session, a.reason, epoch=epoch),

@@ -57,11 +57,11 @@ class Draft:
         """Names of services that sessions claim to be of, whether they exist or not."""
         return {name for name, sessions in self._of.items() if sessions}
 
-    def decide(self, service: ServiceRecord, changes: Mapping[str, Any], event: Event | None = None) -> ServiceRecord:
+    def decide(self, service: ServiceRecord, changes: Mapping[str, Any], event: Event | None = None, cause: str = "") -> ServiceRecord:
         """Write what differs; nothing if nothing does."""
         new = {name: value for name, value in changes.items() if getattr(service, name) != value}
         if new:
-            self.actions.append(Decide(service, new, event))
+            self.actions.append(Decide(service, new, event, cause))
             self.services[service.name] = service = msgspec.structs.replace(service, **new)
         return service
 

@@ -10,6 +10,7 @@ from model_variants.base import Variant
 from scheduler import backoff
 from scheduler.autoscale import Demand, demand_of, wanted
 from scheduler.draft import Draft
+from scheduler.figures import cause_of
 from scheduler.leaving import drain, drain_unhealthy, drain_wishes
 from scheduler.returning import receive
 from scheduler.rollout import Fleet, turnover
@@ -85,7 +86,7 @@ def _want(draft: Draft, service: ServiceRecord, spec: ServiceSpec) -> ServiceRec
     event = Event(
         object=f"service/{service.name}", reason="scaled", message=f"{service.wanted} -> {count} sessions: {why}", actor="scheduler"
     )
-    return draft.decide(service, {"wanted": count}, event)
+    return draft.decide(service, {"wanted": count}, event, cause_of(why))
 
 
 def _lacks(draft: Draft, service: ServiceRecord) -> bool:

@@ -113,6 +113,7 @@ class SessionRecord(msgspec.Struct, frozen=True, kw_only=True):
     created_at: float = 0.0
     placed_at: float | None = None
     started_at: float | None = None
+    phase_at: float | None = None
     ready_at: float | None = None
     draining_at: float | None = None
     ended_at: float | None = None

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from stoker.records import HealthCheck, Reason, ServiceRecord, SessionRecord
+from stoker.records import HealthCheck, NodeRecord, Reason, ServiceRecord, SessionRecord
+from stoker.settings import Settings
 from stoker.states import COMING, ServiceStatus, SessionStatus
 
 _STOPPED = "replicas is 0; start it with: stoker service scale {name} 1"
@@ -73,6 +74,17 @@ def summarise(service: ServiceRecord, sessions: Iterable[SessionRecord], now: fl
     if ready:  # 6
         return Summary(ServiceStatus.DEGRADED, ready, wanted, reason)
     return Summary(ServiceStatus.PROVISIONING, 0, max(wanted, 1), reason)  # 7
+
+
+def node_status(record: NodeRecord, age: float | None, settings: Settings) -> str:
+    """The first that fits: lost, silent (no heartbeat for so many seconds; `age` None: never one), draining, cordoned, ready."""
+    if age is None or age > settings.node_lost_seconds:
+        return "lost"
+    if age > settings.node_silent_seconds:
+        return "silent"
+    if record.draining_until is not None:
+        return "draining"
+    return "cordoned" if record.cordoned else "ready"
 
 
 def _all_well(service: ServiceRecord, coming: list[SessionRecord], now: float, start_timeout: float | None) -> bool:

@@ -11,7 +11,7 @@ from router.admin import shapes
 from stoker.records import Event, NodeRecord, ServiceRecord, SessionRecord, TokenRecord
 from stoker.settings import Settings
 from stoker.states import HOLDING, TERMINAL
-from stoker.status import summarise
+from stoker.status import node_status, summarise
 
 _START_TIMEOUT = 1800.0
 
@@ -85,17 +85,6 @@ def session(record: SessionRecord) -> shapes.Session:
         ready_at=moment(record.ready_at),
         ended_at=moment(record.ended_at),
     )
-
-
-def node_status(record: NodeRecord, age: float | None, settings: Settings) -> str:
-    """The first that fits: lost, silent (no heartbeat for so long; `age` None: never one), draining, cordoned, ready."""
-    if age is None or age > settings.node_lost_seconds:
-        return "lost"
-    if age > settings.node_silent_seconds:
-        return "silent"
-    if record.draining_until is not None:
-        return "draining"
-    return "cordoned" if record.cordoned else "ready"
 
 
 def node(record: NodeRecord, sessions: Iterable[SessionRecord], last_seen: float | None, now: float, settings: Settings) -> shapes.Node:

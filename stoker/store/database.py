@@ -44,7 +44,7 @@ ANSWER_SECONDS = 15.0
 task goes on as if nothing had happened (it sends inside asyncio.wait_for)."""
 
 SLICE = 200
-SCRIPTS = ("commit", "lead", "resign", "drained", "ring")
+SCRIPTS = ("commit", "lead", "resign", "drained", "ring", "count", "reach")
 JOB_SCRIPTS = tuple(f"job_{verb}" for verb in ("accept", "claim", "move", "renew", "sweep", "append", "webhooks", "forget"))
 _DENIED = (AuthenticationError, AuthorizationError, NoPermissionError)
 _NO_ENTRY = re.compile(r"Authentication required|WRONGPASS|NOAUTH|invalid username-password")
@@ -68,6 +68,17 @@ class Written(NamedTuple):
     changed: bool
     version: int
     time: float
+
+
+class Tally(NamedTuple):
+    """What a write counts, if it changes anything: `counts` are fields of the service's counters by so much; `observe` (histogram,
+    field with the time it began, bounds in seconds), and with `by` the field whose old value is the label, if that changes.
+    """
+
+    service: str
+    counts: Mapping[str, int] = {}
+    observe: tuple[str, str, tuple[float, ...]] | None = None
+    by: str = ""
 
 
 class Guard(NamedTuple):
@@ -134,10 +145,12 @@ class Database:
         event: Event | None = None,
         names: tuple[str, tuple[str, ...]] | None = None,
         revision: bytes | None = None,
+        tally: Tally | None = None,
     ) -> Written:
         """Write fields of one record if every guard holds, tell the feed, keep the event: one Lua call.
 
-        `epoch` is the leader's; `stamp` fields get the store's time; `names` is (project, model names to hold).
+        `epoch` is the leader's; `stamp` fields get the store's time; `names` is (project, model names to hold); `tally` is counted
+        with the write, so exactly once.
         Raises NotFound, Conflict (must be absent), Refused (a guard), StaleLeader, ModelNameTaken, StoreUnavailable.
         """
         fields = _fields(changes) if isinstance(changes, msgspec.Struct) else dict(changes)
@@ -145,12 +158,14 @@ class Database:
         control["expect"] = [[guard.field, [_json(value).decode() for value in guard.values], guard.none] for guard in expect]
         control |= {"keep_revisions": KEEP_REVISIONS, "keep_events": KEEP_EVENTS, "delete": delete, "touch": bool(stamp)}
         optional = {"epoch": epoch, "revision": revision.decode() if revision else None, "names": names[1] if names else None}
-        control |= {name: value for name, value in optional.items() if value is not None}
+        control |= {name: value for name, value in optional.items() if value is not None} | _counted(tally)
         if event is not None:
             control["event"] = _json(event).decode()
         k = self.keys
         keys = [k.record(kind, id), k.index(kind), k.feed(), k.feed_version(), k.leader_epoch(), k.events()]
         keys += [k.events(event.object if event else f"{kind}/{id}"), k.model_names(names[0] if names else ""), k.revisions(id)]
+        about = tally.service if tally else id
+        keys += [k.record("service", about), k.counters(about), k.counters()]
         args: list[Any] = [_json(control)]
         for name, value in fields.items():
             args += [name, _json(value)]
@@ -208,6 +223,16 @@ def decode(type: type[RecordT], row: Mapping[bytes, bytes]) -> RecordT | None:
         return None
     text = b",".join(b'"' + name + b'":' + value for name, value in row.items())
     return msgspec.json.decode(b"{" + text + b"}", type=type)
+
+
+def _counted(tally: Tally | None) -> dict[str, object]:
+    if tally is None:
+        return {}
+    found: dict[str, object] = {"count": tally.counts} if tally.counts else {}
+    if tally.observe is not None:
+        name, since, bounds = tally.observe
+        found["observe"] = [[name, since, tally.by, bounds]]
+    return found
 
 
 def _passing(error: RedisError) -> str | None:

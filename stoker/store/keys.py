@@ -82,6 +82,22 @@ class Keys:
         """Stream of events; of the whole cluster without an object."""
         return self._key("events", object) if object else self._key("events")
 
+    def counters(self, service: str = "") -> str:
+        """Hash: what was counted of a service, or of no service in particular; see stoker.metrics.catalogue."""
+        return self._key("counters", service)
+
+    def counted(self, process: str) -> str:
+        """Number of the last portion of counts that this process has added."""
+        return self._key("counted", process)
+
+    def engine_counts(self, session: str) -> str:
+        """Hash: what a session's engine was last known to have counted."""
+        return self._key("engine-counts", session)
+
+    def gpu_utilization(self) -> str:
+        """Hash: node to (time, device to busy share)."""
+        return self._key("gpu-utilization")
+
     def queue(self, purpose: str = "scheduler") -> str:
         """arq's queue of those who answer."""
         return self._key("arq", purpose)

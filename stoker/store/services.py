@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import random
+from collections.abc import Mapping
 from typing import Any
 
 import msgspec
 
 from stoker.errors import Conflict, ModelNameTaken, NotFound, Refused, VersionConflict
 from stoker.records import Event, ServiceRecord
-from stoker.store.database import Database, Guard, Written
+from stoker.store.database import Database, Guard, Tally, Written
 
 _RETRIES = 100
 SCHEDULERS_FIELDS = frozenset({"wanted", "resolved", "resolved_revision", "reason", "backoff"})
@@ -114,12 +115,15 @@ class Services:
             names=(service.project, ()),
         )
 
-    async def decide(self, name: str, changes: dict[str, object], *, epoch: int, event: Event | None = None) -> Written:
-        """The scheduler's own fields: wanted, resolved, resolved_revision, reason, backoff."""
+    async def decide(
+        self, name: str, changes: dict[str, object], *, epoch: int, event: Event | None = None, count: Mapping[str, int] | None = None
+    ) -> Written:
+        """The scheduler's own fields: wanted, resolved, resolved_revision, reason, backoff. `count` goes to its counters."""
         unknown = changes.keys() - SCHEDULERS_FIELDS
         if unknown:
             raise ValueError(f"not the scheduler's to write: {sorted(unknown)}")
-        return await self._db.commit("service", name, changes, epoch=epoch, event=event)
+        tally = Tally(name, count) if count else None
+        return await self._db.commit("service", name, changes, epoch=epoch, event=event, tally=tally)
 
     async def forget(self, name: str, *, epoch: int) -> Written:
         """Deleted, and no session is left. Refused for one that was made anew meanwhile. Its revisions go with it."""

@@ -7,9 +7,10 @@ from collections.abc import Mapping
 import msgspec
 
 from stoker.errors import InvalidRequest
+from stoker.metrics.catalogue import PLACEMENT_BOUNDS, START_BOUNDS, field, known_reason
 from stoker.records import Assignment, Event, Reason, SessionRecord
 from stoker.states import TERMINAL, Owner, Phase, SessionStatus, sources
-from stoker.store.database import Database, Guard, Written
+from stoker.store.database import Database, Guard, Tally, Written
 
 _S = SessionStatus
 
@@ -41,7 +42,8 @@ class Sessions:
         """PENDING → PLACED on `node`."""
         changes = {"node": node, "assignment": assignment, "reason": None, "refused": None, "revision": assignment.revision}
         where = f"{node}" + (f", GPU {', '.join(g.device for g in assignment.gpus)}" if assignment.gpus else "")
-        return await self._lead(session, _S.PLACED, epoch, changes, "placed", f"placed on {where}", stamp=("placed_at",))
+        tally = Tally(session.service, observe=("placement_seconds", "created_at", PLACEMENT_BOUNDS))
+        return await self._lead(session, _S.PLACED, epoch, changes, "placed", f"placed on {where}", stamp=("placed_at",), tally=tally)
 
     async def unplace(self, session: SessionRecord, reason: Reason, *, epoch: int) -> Written:
         """PLACED → PENDING: the node refused it."""
@@ -98,12 +100,13 @@ class Sessions:
     async def start(self, session: SessionRecord, *, node: str) -> Written:
         """PLACED → STARTING: the journal granted it."""
         changes = {"phase": Phase.STARTING}
-        return await self._work(session, _S.STARTING, node, changes, "starting", f"starting on {node}", stamp=("started_at",))
+        return await self._work(session, _S.STARTING, node, changes, "starting", f"starting on {node}", stamp=("started_at", "phase_at"))
 
     async def ready(self, session: SessionRecord, address: str, *, node: str) -> Written:
         """STARTING | ASLEEP → READY at `address` (host:port)."""
         changes = {"phase": None, "address": address, "reason": None}
-        return await self._work(session, _S.READY, node, changes, "ready", f"ready at {address}", stamp=("ready_at",))
+        tally = _phase(session)
+        return await self._work(session, _S.READY, node, changes, "ready", f"ready at {address}", stamp=("ready_at",), tally=tally)
 
     async def sleep(self, session: SessionRecord, *, node: str) -> Written:
         """READY → ASLEEP at the scheduler's wish; `ready` is the way back."""
@@ -130,7 +133,8 @@ class Sessions:
         if unknown:
             raise ValueError(f"not the worker's to report: {sorted(unknown)}")
         alive = (_S.PLACED, _S.STARTING, _S.READY, _S.ASLEEP, _S.DRAINING, _S.LOST)
-        return await self._db.commit("session", session.id, changes, expect=[Guard("status", alive), Guard("node", (node,))])
+        guards = [Guard("status", alive), Guard("node", (node,))]
+        return await self._db.commit("session", session.id, changes, expect=guards, tally=_phase(session))
 
     # admin calls'
 
@@ -151,21 +155,30 @@ class Sessions:
 
     async def _lead(
         self, session: SessionRecord, to: SessionStatus, epoch: int, changes: Mapping[str, object], code: str, message: str,
-        stamp: tuple[str, ...] = (),
+        stamp: tuple[str, ...] = (), tally: Tally | None = None,
     ) -> Written:  # fmt: skip
         guards = [Guard("status", sources(to, Owner.SCHEDULER))]
-        return await self._move(session, to, guards, changes, Reason(code, message), "scheduler", epoch=epoch, stamp=stamp)
+        return await self._move(session, to, guards, changes, Reason(code, message), "scheduler", epoch=epoch, stamp=stamp, tally=tally)
 
     async def _work(
         self, session: SessionRecord, to: SessionStatus, node: str, changes: Mapping[str, object], code: str, message: str,
-        stamp: tuple[str, ...],
+        stamp: tuple[str, ...], tally: Tally | None = None,
     ) -> Written:  # fmt: skip
         guards = [Guard("status", sources(to, Owner.WORKER)), Guard("node", (node,))]
-        return await self._move(session, to, guards, changes, Reason(code, message), f"worker {node}", stamp=stamp)
+        return await self._move(session, to, guards, changes, Reason(code, message), f"worker {node}", stamp=stamp, tally=tally)
 
     async def _move(
         self, session: SessionRecord, to: SessionStatus, guards: list[Guard], changes: Mapping[str, object], why: Reason, actor: str,
-        *, epoch: int | None = None, stamp: tuple[str, ...] = (),
+        *, epoch: int | None = None, stamp: tuple[str, ...] = (), tally: Tally | None = None,
     ) -> Written:  # fmt: skip
         event = self._event(session.id, session.service, why.code, why.message, actor)
-        return await self._db.commit("session", session.id, {"status": to, **changes}, expect=guards, epoch=epoch, stamp=stamp, event=event)
+        if to in TERMINAL:
+            reason = why if "reason" in changes else session.reason
+            tally = Tally(session.service, {field("session_ends_total", known_reason(reason.code if reason else None)): 1})
+        changes = {"status": to, **changes}
+        return await self._db.commit("session", session.id, changes, expect=guards, epoch=epoch, stamp=stamp, event=event, tally=tally)
+
+
+def _phase(session: SessionRecord) -> Tally:
+    """How long the phase took that this write ends, if it ends one."""
+    return Tally(session.service, observe=("session_start_seconds", "phase_at", START_BOUNDS), by="phase")

@@ -9,6 +9,7 @@ from stoker.store.checks import SCHEMA, refuse_unsafe
 from stoker.store.connection import Connection, address, connect
 from stoker.store.database import Database, StoreDenied
 from stoker.store.events import Events
+from stoker.store.figures import Figures
 from stoker.store.jobs import Jobs
 from stoker.store.keys import Keys
 from stoker.store.leadership import Leadership
@@ -35,6 +36,7 @@ class Store:
         self.leadership = Leadership(database)
         self.events = Events(database)
         self.jobs = Jobs(database)
+        self.figures = Figures(database, self.jobs.keys)
 
     @classmethod
     async def open(cls, url: str, cluster: str) -> Store:

@@ -1,6 +1,7 @@
 -- Compare, then write one record, its index, the change feed and an event: all or nothing.
 -- KEYS  1 record  2 index  3 feed  4 feed version  5 leader epoch  6 events  7 events of the object
 --       8 model names of the project  9 revisions of the service
+--       10 record of the service it is about  11 that service's counters  12 the cluster's counters
 -- ARGV  1 control (JSON), then field, value, field, value, ...  Values are JSON texts and are never decoded here.
 -- Returns {word, feed version, time}: ok | same | absent | present | stale | refused (with the field) | taken (with the name)
 local c = cjson.decode(ARGV[1])
@@ -30,10 +31,22 @@ end
 local clock = redis.call('TIME')
 local now = clock[1] .. '.' .. string.format('%06d', tonumber(clock[2]))
 local changed = not exists
+local seen = {}  -- what is measured: [name, since (a field with a time), by (a field whose old value is the label) or '', bounds]
+for i, o in ipairs(c.observe or {}) do
+  local since, label = tonumber(redis.call('HGET', KEYS[1], o[2]) or 'null'), ''
+  if o[3] ~= '' then
+    local old, ends = redis.call('HGET', KEYS[1], o[3]) or 'null', false
+    for k = 2, #ARGV, 2 do
+      if ARGV[k] == o[3] and ARGV[k + 1] ~= old then ends = old ~= 'null' end
+    end
+    if ends then label = '|' .. string.gsub(old, '"', '') else since = nil end
+  end
+  if since then seen[#seen + 1] = {o[1] .. label, math.max(0, tonumber(now) - since), o[4], o[3] ~= '' and o[2]} end
+end
 if c.delete then
   redis.call('DEL', KEYS[1])
   redis.call('SREM', KEYS[2], c.id)
-  if c.kind == 'service' then redis.call('DEL', KEYS[9]) end
+  if c.kind == 'service' then redis.call('DEL', KEYS[9], KEYS[11]) end
   changed = exists
 else
   for i = 2, #ARGV, 2 do
@@ -49,6 +62,18 @@ else
     end
   end
   redis.call('SADD', KEYS[2], c.id)
+end
+if changed then
+  if c.count and redis.call('EXISTS', KEYS[10]) == 1 then
+    for field, amount in pairs(c.count) do redis.call('HINCRBY', KEYS[11], field, amount) end
+  end
+  for _, one in ipairs(seen) do
+    local bucket = 0
+    while one[3][bucket + 1] and one[2] > one[3][bucket + 1] do bucket = bucket + 1 end
+    redis.call('HINCRBY', KEYS[12], one[1] .. '|b' .. bucket, 1)
+    redis.call('HINCRBY', KEYS[12], one[1] .. '|us', string.format('%.0f', one[2] * 1e6))
+    if one[4] then redis.call('HSET', KEYS[1], one[4], now) end
+  end
 end
 if not changed and not c.event then return {'same', tonumber(redis.call('GET', KEYS[4]) or '0'), now} end
 if c.revision then
