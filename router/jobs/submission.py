@@ -32,7 +32,7 @@ class Submit(Words, frozen=True, kw_only=True):
     service: str | None = None
     model: str | None = None
     path: str = "/v1/chat/completions"
-    body: msgspec.Raw = msgspec.Raw(b"{}")
+    body: msgspec.Raw = msgspec.field(default_factory=lambda: msgspec.Raw(b"{}"))
     webhook: str | None = None
     priority: int = 10
     deadline_seconds: float = 86_400

@@ -35,8 +35,9 @@ async def seed(site: Router) -> dict[str, str]:
     await site.settled()
     found = {"/admin/services": "mine", "/admin/sessions": session.id, "/admin/nodes": "n1", "/admin/tokens": token, "/v1/models": "mine"}
     async with site.client("user") as user:
-        job = await user.post("/v1/jobs", json={"service": "mine", "body": {}})
-    return found | {"/v1/jobs": job.json()["id"]}
+        job = (await user.post("/v1/jobs", json={"service": "mine", "body": {}})).json()["id"]
+        assert (await user.delete(f"/v1/jobs/{job}")).json()["status"] == "cancelled", "so that its events have an end"
+    return found | {"/v1/jobs": job}
 
 
 def expected(entry: Entry, caller: str) -> tuple[int, str] | None:
