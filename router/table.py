@@ -58,7 +58,7 @@ def _jobs() -> tuple[Entry, ...]:
         Entry("DELETE", one, Rule.INFER, jobs.cancel, job_views.Job),
         Entry("POST", f"{one}/retry", Rule.INFER, submission.retry, job_views.Job, None, (), 202),
         Entry("GET", f"{one}/result", Rule.INFER, jobs.result, None, None, wait),
-        Entry("GET", f"{one}/events", Rule.INFER, job_events.events, str),
+        Entry("GET", f"{one}/events", Rule.INFER, job_events.events, str, None, ("follow",)),
         Entry("GET", "/admin/webhook-secret", Rule.WRITE, jobs.webhook_secret, jobs.WebhookSecret, None, ("project",)),
     )
 

@@ -20,16 +20,17 @@ _PORTION = 200
 
 
 async def events(call: Call) -> Response:
-    """`event: status|chunk|done` with rising numbers as ids; `Last-Event-ID` goes on behind that one."""
+    """`event: status|chunk|done` with rising numbers as ids; `Last-Event-ID` goes on behind that one; `?follow=false`: those there are."""
     job = await seen(call, call.part("id"))
     text = call.request.headers.get("last-event-id") or "0"
     if not text.isascii() or not text.isdigit() or len(text) > 15:
         raise InvalidRequest("Last-Event-ID is the id of an event of this job, a number", param="last-event-id")
     headers = {"cache-control": "no-cache"}
-    return StreamingResponse(_follow(call, job, int(text)), headers=headers, media_type="text/event-stream")
+    following = call.text("follow") is None or call.flag("follow")
+    return StreamingResponse(_follow(call, job, int(text), following), headers=headers, media_type="text/event-stream")
 
 
-async def _follow(call: Call, job: JobRecord, number: int) -> AsyncIterator[bytes]:
+async def _follow(call: Call, job: JobRecord, number: int, following: bool) -> AsyncIterator[bytes]:
     """Until `done`, or until this router ends; then the client asks another one for the rest."""
     jobs, clock = call.context.store.jobs, call.context.clock
     pause, told_at = _QUICK, clock.monotonic()
@@ -47,6 +48,8 @@ async def _follow(call: Call, job: JobRecord, number: int) -> AsyncIterator[byte
                 return
         if not found and job.status in ENDED:
             yield _written(JobEvent(number + 1, "done", ""), job)  # the log is not kept any more, or was read to its end
+            return
+        if not found and not following:
             return
         if clock.monotonic() - told_at >= PING_SECONDS:
             yield b": ping\n\n"

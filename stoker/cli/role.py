@@ -1,4 +1,4 @@
-"""`stoker router | scheduler | worker`: one process of the platform, for several machines."""
+"""`stoker router | scheduler | worker | runner`: one process of the platform, for several machines."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ Text = str | None
 
 
 def commands(name: str) -> typer.Typer:
-    roles: dict[str, Callable[..., None]] = {"router": router, "scheduler": scheduler, "worker": worker}
+    roles: dict[str, Callable[..., None]] = {"router": router, "scheduler": scheduler, "worker": worker, "runner": runner}
     return single(name, roles[name])
 
 
@@ -87,6 +87,21 @@ def worker(
             "cluster": cluster, "data_dir": data_dir, "health_bind": health_bind, "log_format": log_format,
         },
     )  # fmt: skip
+
+
+def runner(
+    redis_url: Redis = None,
+    cluster: Cluster = None,
+    data_dir: DataDirectory = None,
+    health_bind: HealthBind = None,
+    log_format: LogFormat = None,
+    debug: Debug = False,
+) -> None:
+    """Run a runner: it takes jobs while sessions have slots, and sends their webhooks. Any number of them share the work."""
+    become(
+        "router.jobs",
+        {"redis_url": redis_url, "cluster": cluster, "data_dir": data_dir, "health_bind": health_bind, "log_format": log_format},
+    )
 
 
 def become(role: str, flags: dict[str, str | int | None]) -> None:

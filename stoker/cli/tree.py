@@ -30,6 +30,7 @@ COMMANDS = {
     "session": "stoker.cli.sessions",
     "node": "stoker.cli.nodes",
     "token": "stoker.cli.tokens",
+    "job": "stoker.cli.jobs",
     "events": "stoker.cli.events",
     "variant": "stoker.cli.catalogue",
     "model": "stoker.cli.catalogue",
@@ -37,6 +38,7 @@ COMMANDS = {
     "router": "stoker.cli.role",
     "scheduler": "stoker.cli.role",
     "worker": "stoker.cli.role",
+    "runner": "stoker.cli.role",
 }
 """Command to module; each module's `commands(name)` makes its typer application."""
 
@@ -46,13 +48,14 @@ ALIASES = {
     "sessions": "session",
     "nodes": "node",
     "tokens": "token",
+    "jobs": "job",
     "variants": "variant",
     "models": "model",
     "engines": "engine",
     "event": "events",
 }
 
-LATER = ("job", "jobs", "secret", "secrets", "project", "projects", "usage", "simulate", "store", "runner")
+LATER = ("secret", "secrets", "project", "projects", "usage", "simulate", "store")
 """Commands of the public contract that this version does not have."""
 
 VERBS = {

@@ -41,7 +41,6 @@ NOT_YET: Mapping[str, str] = {
     "autoscaling.target_concurrency": "the number of sessions does not follow the load, only to zero and back",
     "autoscaling.keep_warm": "no spare sessions are kept yet",
     "autoscaling.rules": "scaling rules are not followed yet",
-    "autoscaling.jobs_wake": "there are no jobs yet",
     "routing.affinity": "requests are not tied to a session yet",
     "routing.hedge": "a slow request is not tried twice yet",
     "routing.continue_streams": "a broken stream is not continued yet",

@@ -75,7 +75,7 @@ def test_wrong_usage_is_2(platform: Stack, words: tuple[str, ...]) -> None:
 @pytest.mark.parametrize(
     "words",
     [
-        ("job", "ls"), ("secret", "ls"), ("project", "ls"), ("usage",), ("simulate", "-f", "x"), ("store", "info"), ("runner",),
+        ("secret", "ls"), ("project", "ls"), ("usage",), ("simulate", "-f", "x"), ("store", "info"),
         ("service", "rollout", "x"), ("service", "plan", "x"), ("node", "token"), ("token", "usage", "x"), ("model", "pull", "hf:a/b"),
         ("engine", "install", "vllm"), ("router", "--processes", "2"), ("worker", "--join", "x"),
     ],

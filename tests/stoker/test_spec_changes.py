@@ -103,7 +103,7 @@ def test_a_plain_service_has_no_field_without_effect() -> None:
 
 def test_what_is_not_there_yet_is_named() -> None:
     found = without_effect(spec(replicas={"min": 2}, autoscaling={"keep_warm": 2, "jobs_wake": {"waiting": 5}}, preemptible=True))
-    assert [sentence.split(" has no effect")[0] for sentence in found] == ["preemptible", "autoscaling.keep_warm", "autoscaling.jobs_wake"]
+    assert [sentence.split(" has no effect")[0] for sentence in found] == ["preemptible", "autoscaling.keep_warm"]
 
 
 def test_what_means_nothing_beside_another_field_is_named() -> None:
