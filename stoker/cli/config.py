@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 import re
-from pathlib import Path
 from typing import Any
 
 import typer
 
 from stoker.cli.flags import lists
-from stoker.cli.reach import Reach, configured
+from stoker.cli.reach import Reach
+from stoker.cli.settings_file import configured, settings_file
 from stoker.cli.tables import Column, listing
 from stoker.cli.tree import single
 from stoker.errors import ConfigurationError
@@ -47,7 +47,7 @@ def _origin(name: str) -> str:
     if variable in os.environ:
         return f"environment {variable}"
     if configured(name) is not None:
-        return str(Path(os.environ.get("STOKER_CONFIG") or "stoker.toml").absolute())
+        return str(settings_file())
     return "default"
 
 

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from stoker.cli.settings_file import configured
 from stoker.cli.up.launch import read_up
 from stoker.data_dir import DataDir, default_data_dir
 from stoker.errors import ConfigurationError, InvalidRequest, RouterUnreachable
@@ -96,16 +97,3 @@ def configured_data_dir() -> Path:
     """STOKER_DATA_DIR over `data_dir` of stoker.toml over the default."""
     given = os.environ.get("STOKER_DATA_DIR") or configured("data_dir")
     return Path(given).expanduser().absolute() if given else default_data_dir().absolute()
-
-
-def configured(name: str) -> Any:
-    """One setting of stoker.toml, read without the whole of Settings; None where it is not there. Raises ConfigurationError."""
-    path = Path(os.environ.get("STOKER_CONFIG") or "stoker.toml")
-    if not path.is_file():
-        return None
-    import tomllib
-
-    try:
-        return tomllib.loads(path.read_text("utf-8")).get(name)
-    except (OSError, ValueError) as error:
-        raise ConfigurationError(f"the settings file {path} cannot be read: {error}") from error

@@ -39,7 +39,7 @@ def test_json_is_the_contracts_object_and_the_secrets_are_private(platform: Stac
 def test_up_twice_is_refused_with_the_pid(platform: Stack) -> None:
     said = one_sentence(typed(platform.data_dir, "up", "-d", "--port", "0"), 1)
     assert "already in use by another up" in said and f"pid {platform.up['pid']}" in said
-    assert platform.client.ready()
+    assert typed(platform.data_dir, "status").returncode == 0, "the first is not harmed"
 
 
 def test_a_port_in_use_is_one_sentence(tmp_path: Path) -> None:
@@ -113,6 +113,24 @@ def test_a_node_that_was_cordoned_stays_cordoned_over_down_and_up(tmp_path: Path
         with Client(up["url"], stack.admin_token) as client:
             states = {node["name"]: node["status"] for node in client.nodes()}
         assert states[first] == "ready" and states[second] != "ready"
+
+
+@pytest.mark.timeout(120)
+def test_the_settings_file_where_it_is_typed_counts_for_all_processes(tmp_path: Path) -> None:
+    (tmp_path / "models" / "mine").mkdir(parents=True)
+    (tmp_path / "stoker.toml").write_text('data_dir = "data"\nresource_group = "blue"\nmodel_store = "models"\nport = 0\n')
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("STOKER_")}
+
+    def here(*words: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run([*STOKER, *words], cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=120)
+
+    up = here("up", "-d", "--json")
+    try:
+        assert json.loads(up.stdout)["data_dir"] == str(tmp_path / "data"), up.stderr
+        assert [node["group"] for node in json.loads(here("node", "ls", "--json").stdout)["items"]] == ["blue"]
+        assert "mine" in {model["name"] for model in json.loads(here("model", "ls", "--json").stdout)["items"]}
+    finally:
+        here("down")
 
 
 @pytest.mark.timeout(180)

@@ -55,10 +55,10 @@ def test_the_last_words_are_those_since_the_start(tmp_path: Path) -> None:
 
 def test_tokens_are_made_once_and_a_given_one_wins(tmp_path: Path) -> None:
     data = DataDir(tmp_path / "data")
-    token_files.prepare(data, None)
+    token_files.prepare(data, None, data.cluster_key)
     first, key = token_files.read(data.admin_token), data.cluster_key.read_bytes()
     assert first and first.startswith("sk-") and stat.S_IMODE(data.admin_token.stat().st_mode) == 0o600
-    token_files.prepare(data, None)
+    token_files.prepare(data, None, data.cluster_key)
     assert token_files.read(data.admin_token) == first and data.cluster_key.read_bytes() == key
-    token_files.prepare(data, "sk-chosen")
+    token_files.prepare(data, "sk-chosen", data.cluster_key)
     assert token_files.read(data.admin_token) == "sk-chosen"

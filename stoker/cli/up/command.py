@@ -12,7 +12,8 @@ import typer
 
 import stoker
 from stoker.cli.flags import DataDirectory, Debug
-from stoker.cli.reach import Reach, configured
+from stoker.cli.reach import Reach
+from stoker.cli.settings_file import configured
 from stoker.cli.tables import write
 from stoker.cli.tree import single
 from stoker.cli.up import launch

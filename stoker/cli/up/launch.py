@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from stoker.cli.up import lock, log_files
+from stoker.cli.up.environment import settled
 from stoker.cli.up.options import Options
 from stoker.data_dir import DataDir
 from stoker.errors import ConfigurationError
@@ -36,8 +37,9 @@ def read_up(data: DataDir) -> dict[str, Any] | None:
 def foreground(options: Options) -> NoReturn:
     """Become `up`, without what the command line had to import. Raises ConfigurationError."""
     enter(DataDir(Path(options.data_dir)))
+    environment = settled()
     os.chdir(options.data_dir)
-    os.execv(sys.executable, _argv(options))  # noqa: S606
+    os.execve(sys.executable, _argv(options), environment)  # noqa: S606
 
 
 def detached(options: Options) -> dict[str, Any]:
@@ -53,6 +55,7 @@ def detached(options: Options) -> dict[str, Any]:
             process = subprocess.Popen(
                 _argv(replace(options, status_fd=writing)),
                 stdin=subprocess.DEVNULL, stdout=output, stderr=output, pass_fds=(writing,), cwd=data.path, start_new_session=True,
+                env=settled(),
             )  # fmt: skip
         finally:
             os.close(output)

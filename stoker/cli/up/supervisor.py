@@ -42,7 +42,7 @@ class Supervisor:
 
     def __init__(self, options: Options, env: Mapping[str, str], clock: Clock, tell: Callable[[str], None]) -> None:
         self._options, self._clock, self._tell = options, clock, tell
-        self._env = children.absolute_paths(env)
+        self._env = dict(env)
         self._data = DataDir(Path(options.data_dir))
         self._server = EmbeddedServer(self._data.path) if options.redis_url is None else None
         self._children: list[Child] = []
@@ -88,8 +88,9 @@ class Supervisor:
 
     async def stop(self) -> None:
         """The processes end, then the store, then the lock is free. Sessions are the nodes' own: they run on unless drained."""
-        with contextlib.suppress(OSError):
-            self._data.up.unlink(missing_ok=True)
+        if self._lock is not None:  # without it, the file is another's
+            with contextlib.suppress(OSError):
+                self._data.up.unlink(missing_ok=True)
         async with asyncio.TaskGroup() as group:
             for child in self._children:
                 group.create_task(child.stop())
@@ -114,7 +115,8 @@ class Supervisor:
     def _prepare(self) -> None:
         self._data.path.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._lock = lock.hold(self._data.lock)
-        token_files.prepare(self._data, self._env.get("STOKER_ADMIN_TOKEN") or None)
+        key_file = self._env.get("STOKER_SECRET_KEY_FILE")
+        token_files.prepare(self._data, self._env.get("STOKER_ADMIN_TOKEN") or None, Path(key_file) if key_file else self._data.cluster_key)
         self._data.logs.mkdir(exist_ok=True)
         self._data.ready_file("router").parent.mkdir(exist_ok=True)
         token_files.write(self._data.options, self._options.to_text())

@@ -10,7 +10,7 @@ from stoker.keyring import read_key
 from stoker.tokens import ADMIN, mint
 
 
-def prepare(data: DataDir, admin_token: str | None) -> None:
+def prepare(data: DataDir, admin_token: str | None, key_file: Path) -> None:
     """Make what is missing; an admin token that the settings give replaces the file's. Raises OSError, ConfigurationError."""
     data.path.mkdir(mode=0o700, parents=True, exist_ok=True)
     if admin_token is not None:
@@ -18,7 +18,7 @@ def prepare(data: DataDir, admin_token: str | None) -> None:
             write(data.admin_token, admin_token)
     elif read(data.admin_token) is None:
         write(data.admin_token, mint(ADMIN).token)
-    read_key(data.cluster_key, create=True)
+    read_key(key_file, create=True)
 
 
 def read(path: Path) -> str | None:
