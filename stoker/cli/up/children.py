@@ -26,7 +26,7 @@ class ChildSpec:
 
 
 def plan(options: Options, data: DataDir) -> list[ChildSpec]:
-    """The router, the scheduler and the workers, in the order of their start."""
+    """The router, the scheduler, the runner of jobs and the workers, in the order of their start."""
     shared = {"STOKER_DATA_DIR": str(data.path), "STOKER_HOST": options.host, "STOKER_LOCAL_ADMIN": "true"}
     if options.redis_url is not None:
         shared["STOKER_REDIS_URL"] = options.redis_url
@@ -48,6 +48,7 @@ def plan(options: Options, data: DataDir) -> list[ChildSpec]:
     return [
         ChildSpec("router", "router", {**shared, "STOKER_PORT": str(options.port)}),
         ChildSpec("scheduler", "scheduler", shared),
+        ChildSpec("runner", "router.jobs", shared),
         *workers,
     ]
 
