@@ -8,7 +8,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from model_variants.base import Launch, Unsuitable, Variant
+from model_variants.alternatives import alternatives
+from model_variants.base import Launch, Site, Unsuitable, Variant
 from model_variants.drafting import seen_path
 from model_variants.facts import ModelFacts
 from model_variants.nearest import nearest
@@ -55,26 +56,39 @@ def explain(
     empty: dict[str, Any] = {"argv": [], "env": {}, "memory": [], "placement": [], "refused": [], "evicts": [], "nearest": []}
     answer = {"fits": None, "reason": None, "resolved": None, **empty, "diff": diff(old, spec)}
     same = old is not None and not changes_sessions(old, spec)
+    sessions = list(sessions)
+    offered: tuple[ModelFacts, Site] | None = None
+
+    def changes() -> list[dict[str, str]]:
+        others = [session for session in sessions if session.service != spec.name]
+        return alternatives(spec, *offered, Search(Rooms(nodes, others), vitals), variants) if offered else []
+
     try:
-        resolution = kept if kept is not None and same else _resolve(spec, nodes, vitals, variants)
+        if kept is not None and same:
+            resolution = kept
+        else:
+            offered = _offered(spec, nodes, vitals)
+            resolution = resolve(spec, *offered, variants)
     except NotYet:
         unread = f"no node has looked at the model {spec.model} yet: they do once a service that names it is applied"
         return answer | {"reason": _said(Reason("model_missing", unread))}
     except Unsuitable as no:
-        return answer | {"fits": False, "reason": _said(no.reason)}
+        return answer | {"fits": False, "reason": _said(no.reason), "nearest": changes() if no.reason.code == "no_fit" else []}
     except InvalidSpec as no:
         return answer | {"fits": False, "reason": _said(Reason("model_unsupported", no.message))}
-    trial = _try(spec, resolution, nodes, list(sessions), vitals, same=same)
+    trial = _try(spec, resolution, nodes, sessions, vitals, same=same)
+    if trial["fits"] is False and offered and resolution.memory_terms:
+        unaware = ("resources.gpu: ", "resources.gpu_memory: ")  # of what the model needs
+        trial["nearest"] = [one for one in trial["nearest"] if not one["change"].startswith(unaware)] + changes()
     return answer | trial | _shown(resolution) | _command(spec, resolution, nodes, variants)
 
 
-def _resolve(spec: ServiceSpec, nodes: Nodes, vitals: Mapping[str, Vital], variants: Mapping[str, Variant]) -> Resolution:
+def _offered(spec: ServiceSpec, nodes: Nodes, vitals: Mapping[str, Vital]) -> tuple[ModelFacts, Site]:
     group = [node for name, node in nodes.items() if node.group == spec.resource_group and not node.removed]
     living = [node for node in group if vitals[node.name] is Vital.ALIVE]
     if not living:
         raise Unsuitable("node_silent", f"no node of the resource group {spec.resource_group} answers: start a worker (stoker worker)")
-    facts, site = gather(spec, living, patience=0.0)
-    return resolve(spec, facts, site, variants)
+    return gather(spec, living, patience=0.0)
 
 
 def _try(

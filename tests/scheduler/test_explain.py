@@ -6,7 +6,7 @@ from typing import Any
 
 from model_variants.explain import explain
 from model_variants.registry import load_variants
-from stoker.records import DeviceShare, NodeRecord, SessionRecord
+from stoker.records import DeviceShare, Engine, NodeRecord, SessionRecord
 from stoker.specs import ServiceSpec
 from stoker.states import SessionStatus as S
 from tests.support.drawn import GIB, NOW, node, session
@@ -50,6 +50,35 @@ def test_smaller_amounts_are_proposed_only_where_they_fit() -> None:
     found = asked({"resources": {"cpu": 20, "memory": "4GiB"}}, node())
     assert found["nearest"] == [{"change": "resources.cpu: 16", "sentence": "with cpu 16 it would fit on n1"}]
     assert asked({"resources": {"cpu": 20, "memory": "400GiB"}}, node())["nearest"] == []
+
+
+LLAMA = {
+    "kind": "hf", "path": "/m", "digest": "d", "architecture": "LlamaForCausalLM", "weight_bytes": 16_060_522_496, "dtype": "bfloat16",
+    "context_length": 131_072, "layers": 32, "heads": 32, "kv_heads": 8, "head_dim": 128,
+}  # fmt: skip
+VLLM = Engine(name="vllm", version="0.33.0", prefix="/engines/vllm")
+
+
+def test_a_model_that_is_too_large_gets_the_number_of_gpus_or_the_context_that_would_do() -> None:
+    """128k tokens are 16 GiB of cache beside 15 GiB of weights: (15.0 + 16 + 2) / 0.92 GiB on one GPU."""
+
+    def near(spec: dict[str, Any], *nodes: NodeRecord) -> list[str]:
+        found = asked({"model": "/m", **spec}, *nodes)
+        assert found["fits"] is False and found["reason"]
+        return [one["sentence"] for one in found["nearest"]]
+
+    def small(name: str, gpus: int) -> NodeRecord:
+        return node(name, gpus=gpus, gpu_memory=24 * GIB, engines=(VLLM,), facts={"/m": LLAMA})
+
+    less = "with a context of 40k tokens instead of 128k it would fit on n1"
+    assert near({"resources": {"gpu": 1}}, small("n1", 4)) == ["with 2 GPUs instead of 1 it would fit on n1", less]
+    assert near({}, small("n1", 1)) == [less], "no number was named, and there is only one"
+    assert near({"options": {"max_model_len": 131_072}}, small("n1", 1)) == [less]
+    fits = asked({"model": "/m", "options": {"max_model_len": 40 * 1024}}, small("n1", 1))
+    assert fits["fits"] is True and not fits["nearest"], "what is proposed does fit"
+    more = asked({"model": "/m", "options": {"max_model_len": 41 * 1024}}, small("n1", 1))
+    assert more["fits"] is False, "and it is the most that does"
+    assert near({"resources": {"gpu": 8}}, small("n1", 4)) == ["with 2 GPUs instead of 8 it would fit on n1"], "4 of them go with 17 cores"
 
 
 def test_a_change_may_use_the_room_of_what_it_replaces_where_that_goes_first() -> None:
