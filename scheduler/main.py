@@ -10,8 +10,6 @@ import signal
 import socket
 import sys
 
-from prometheus_client import CollectorRegistry, Gauge
-
 from model_variants.registry import load_variants
 from scheduler.leader import Leader
 from scheduler.loop import Answer, Loop
@@ -21,7 +19,9 @@ from stoker import settings as settings_module
 from stoker.clock import SystemClock
 from stoker.doorbell import BellWorker
 from stoker.errors import StokerError, StoreUnavailable
+from stoker.metrics.cluster import ClusterFigures
 from stoker.settings import Settings
+from stoker.store.mirror import Mirror
 from stoker.store.store import Store
 from stoker.telemetry import configure_logging, serve_health
 
@@ -89,7 +89,7 @@ async def _serve(settings: Settings, store: Store, stop: asyncio.Event) -> None:
     planner = Loop(
         store, mirror, leader, Observer(store, mirror, settings, clock), load_variants(), bell, clock, tick=settings.scheduler_tick_seconds
     )
-    health = await serve_health(settings.health_bind, _registry(leader)) if settings.health_bind else None
+    health = await _health(settings, store, mirror, leader) if settings.health_bind else None
     try:
         async with asyncio.TaskGroup() as tasks:
             running = [tasks.create_task(mirror.follow()), tasks.create_task(planner.run())]
@@ -103,8 +103,9 @@ async def _serve(settings: Settings, store: Store, stop: asyncio.Event) -> None:
             health.close()
 
 
-def _registry(leader: Leader) -> CollectorRegistry:
-    registry = CollectorRegistry()
-    gauge = Gauge("stoker_leader", "whether this scheduler leads", registry=registry)
-    gauge.set_function(lambda: float(leader.epoch() is not None))
-    return registry
+async def _health(settings: Settings, store: Store, mirror: Mirror, leader: Leader) -> asyncio.Server:
+    """Ready while its copy of the store is kept fresh and it can try for the lease, whether it leads or stands by."""
+    figures = ClusterFigures(store, mirror, settings, SystemClock())
+    return await serve_health(
+        settings.health_bind or "", figures.registry, lambda: mirror.connected and leader.failure is None, figures.look
+    )

@@ -8,7 +8,7 @@ import json
 import logging
 import re
 import sys
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import TextIO
 
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
@@ -78,8 +78,13 @@ def configure_logging(process: str, log_format: str = "text", *, level: int = lo
         logging.getLogger(name).setLevel(max(level, logging.WARNING))
 
 
-async def serve_health(bind: str, registry: CollectorRegistry, ready: Callable[[], bool] = lambda: True) -> asyncio.Server:
-    """Answer GET /healthz, /readyz and /metrics on `HOST:PORT`; close what is returned to end it.
+async def serve_health(
+    bind: str,
+    registry: CollectorRegistry,
+    ready: Callable[[], bool] = lambda: True,
+    look: Callable[[], Awaitable[None]] | None = None,
+) -> asyncio.Server:
+    """Answer GET /healthz, /readyz and /metrics on `HOST:PORT`; close what is returned to end it. `look` is awaited before /metrics.
 
     Raises ConfigurationError when `bind` is malformed or the port is taken.
     """
@@ -92,7 +97,7 @@ async def serve_health(bind: str, registry: CollectorRegistry, ready: Callable[[
         open_now.add(writer)
         try:
             if len(open_now) <= _CONNECTIONS:
-                await _answer(reader, writer, registry, ready)
+                await _answer(reader, writer, registry, ready, look)
         except (OSError, TimeoutError, ValueError, asyncio.IncompleteReadError, asyncio.LimitOverrunError):
             pass  # a client that left, stalled or speaks no HTTP
         finally:
@@ -106,11 +111,17 @@ async def serve_health(bind: str, registry: CollectorRegistry, ready: Callable[[
 
 
 async def _answer(
-    reader: asyncio.StreamReader, writer: asyncio.StreamWriter, registry: CollectorRegistry, ready: Callable[[], bool]
+    reader: asyncio.StreamReader,
+    writer: asyncio.StreamWriter,
+    registry: CollectorRegistry,
+    ready: Callable[[], bool],
+    look: Callable[[], Awaitable[None]] | None,
 ) -> None:
     async with asyncio.timeout(_HEAD_SECONDS):
         head = await reader.readuntil(b"\r\n\r\n")
         method, target, _ = head.split(b"\r\n", 1)[0].decode("latin-1").split(" ", 2)
+        if look is not None and target.split("?", 1)[0] == "/metrics":
+            await look()
         status, kind, body = _page(method, target.split("?", 1)[0], registry, ready)
         lines = (f"HTTP/1.1 {status}", f"content-type: {kind}", f"content-length: {len(body)}", "connection: close", "", "")
         writer.write("\r\n".join(lines).encode("latin-1") + (b"" if method == "HEAD" else body))

@@ -16,6 +16,7 @@ from stoker.errors import ConfigurationError, NotFound, Refused, StoreUnavailabl
 from stoker.records import Event, NodeRecord
 from worker import inventory
 from worker.converge import Action, Do, World, converge
+from worker.measuring import Measuring
 from worker.model_facts import LOOK_AGAIN_SECONDS, FactsBook
 from worker.node import Node
 from worker.recovery import recover_broken
@@ -53,11 +54,17 @@ class Agent:
         async with asyncio.TaskGroup() as group:
             sessions = group.create_task(self._sessions())
             loops = [group.create_task(loop) for loop in (node.mirror.follow(), self._beat(), self._watch_epoch(), self._tell())]
+            loops.append(group.create_task(Measuring(node).run()))
             loops.append(group.create_task(asyncio.to_thread(_load, node)))
             await self._ousted.wait()
             for task in (sessions, *loops):
                 task.cancel()
         raise ConfigurationError(f"another worker has registered as the node {node.name}; give each its own STOKER_NODE_NAME")
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether the node is registered and its copy of the store is being kept fresh."""
+        return self._record is not None and self._node.mirror.connected
 
     def _hear(self, kind: str, id: str, _: object) -> None:
         if kind == "session":

@@ -79,21 +79,23 @@ async def _serve(node: Node) -> None:
     logs = LogServer(key, node.runtime.folder, lambda session: node.journal.live(session) is not None)
     port = await logs.start(node.host)
     try:
-        async with _health(node.settings.health_bind):
-            await Agent(node, f"http://{node.address(port)}").run()
+        agent = Agent(node, f"http://{node.address(port)}")
+        async with _health(node, agent):
+            await agent.run()
     finally:
         await logs.close()
 
 
 @contextlib.asynccontextmanager
-async def _health(bind: str | None) -> AsyncIterator[None]:
-    """/healthz and /metrics where STOKER_HEALTH_BIND says."""
-    if bind is None:
+async def _health(node: Node, agent: Agent) -> AsyncIterator[None]:
+    """/healthz, /readyz and /metrics where STOKER_HEALTH_BIND says."""
+    if not node.settings.health_bind:
         yield
         return
-    from prometheus_client import CollectorRegistry
+    from stoker.metrics.cluster import ClusterFigures
 
-    server = await serve_health(bind, CollectorRegistry())
+    figures = ClusterFigures(node.store, node.mirror, node.settings, node.clock)
+    server = await serve_health(node.settings.health_bind, figures.registry, lambda: agent.is_ready, figures.look)
     try:
         yield
     finally:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Protocol
 
 from stoker.records import DeviceShare, Gpu
@@ -19,6 +19,10 @@ class Devices(Protocol):
 
     def inventory(self, ours: Callable[[], Collection[int]]) -> tuple[Gpu, ...]:
         """Every device, with the memory that processes other than `ours()` use on it. Asking who is ours is dear."""
+        ...
+
+    def utilization(self) -> Mapping[str, float]:
+        """Of each device the share of its time, 0 to 1, in which it was busy lately; those that do not tell are left out."""
         ...
 
     def environment(self, shares: Sequence[DeviceShare]) -> dict[str, str]:

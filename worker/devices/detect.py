@@ -26,6 +26,9 @@ class AllDevices:
     def inventory(self, ours: Callable[[], Collection[int]]) -> tuple[Gpu, ...]:
         return tuple(gpu for driver in self._drivers for gpu in driver.inventory(ours))
 
+    def utilization(self) -> dict[str, float]:
+        return {device: share for driver in self._drivers for device, share in driver.utilization().items()}
+
     def environment(self, shares: Sequence[DeviceShare]) -> dict[str, str]:
         found: dict[str, str] = {}
         for driver in self._drivers:

@@ -26,6 +26,9 @@ class MockDevices:
     def inventory(self, ours: Callable[[], Collection[int]]) -> tuple[Gpu, ...]:
         return self._gpus
 
+    def utilization(self) -> dict[str, float]:
+        return {}  # nothing runs on them
+
     def environment(self, shares: Sequence[DeviceShare]) -> dict[str, str]:
         return {"MOCK_VISIBLE_DEVICES": ",".join(share.device for share in shares)} if shares else {}
 

@@ -54,6 +54,15 @@ class NvidiaDevices:
         known = ours() if self._handles else ()
         return tuple(self._look(id, handle, known) for id, handle in self._handles.items())
 
+    def utilization(self) -> dict[str, float]:
+        found = {}
+        for id, handle in self._handles.items():
+            try:
+                found[id] = int(self._nvml.nvmlDeviceGetUtilizationRates(handle).gpu) / 100
+            except self._nvml.NVMLError as error:  # not with MIG
+                log.debug("NVML does not tell how busy %s is: %s", id, error)
+        return found
+
     def environment(self, shares: Sequence[DeviceShare]) -> dict[str, str]:
         """A session without GPUs is told that there are none: else it would see them all."""
         if not self._handles:
