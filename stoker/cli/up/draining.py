@@ -73,9 +73,17 @@ class Draining:
         closed = [node["name"] for node in nodes if node["status"] in ("cordoned", "draining")]
         ours = [node["name"] for node in nodes if node["name"] not in closed]
         token_files.write(self._data.drained, json.dumps(ours))
-        for name in (*ours, *closed):
-            await self._caller.ask("POST", f"/admin/nodes/{name}/drain", {"timeout": DRAIN_SECONDS})
-        return True
+        return all([await self._close(name, deadline) for name in (*ours, *closed)])
+
+    async def _close(self, name: str, deadline: float) -> bool:
+        """Ask until it is taken: a router or a store that is just coming back refuses, and an open node is never empty."""
+        while True:
+            answer = await self._caller.ask("POST", f"/admin/nodes/{name}/drain", {"timeout": DRAIN_SECONDS})
+            if answer.status in (200, 202, 204, 404):
+                return True
+            if self._forced.is_set() or self._clock.monotonic() > deadline:
+                return False
+            await self._clock.sleep(_POLL_SECONDS)
 
     async def _holding(self) -> list[str] | None:
         """Ids of the sessions that hold something, None where nobody can say."""
