@@ -67,7 +67,7 @@ def options(
     return Options(
         data_dir=str(reach.data.path),
         host=host or _setting("host") or "127.0.0.1",
-        port=_port(port if port is not None else _setting("port") or 8080),
+        port=_port(next(value for value in (port, _setting("port"), 8080) if value is not None)),
         nodes=nodes,
         node_name=_setting("node_name") or host_name(),
         mock_gpus=mock or None,
