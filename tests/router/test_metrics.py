@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
+import os
+import socket
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,7 +19,7 @@ from router.counting import Counting
 from router.metrics import Metrics
 from stoker.metrics.catalogue import families
 from stoker.store.store import Store
-from tests.support.admin import router
+from tests.support.admin import ADMIN, router
 
 CONTRACT = {
     "requests_total": ("counter", {"service", "code"}),
@@ -94,7 +99,8 @@ async def test_every_router_shows_the_sum_and_none_goes_backwards_when_one_dies(
     async with router(store, tmp_path) as one, one.client() as a:
         await a.put("/admin/services/mine", json={"name": "mine", "model": "demo"})
         async with router(store, tmp_path) as two, two.client() as b:
-            await one.settled(), await two.settled()
+            await one.settled()
+            await two.settled()
             counted(one.context.plane.metrics, 3)
             counted(two.context.plane.metrics, 4)
             assert value(await scrape(b), "requests_total", **total) in (4, 7)
@@ -179,3 +185,46 @@ async def test_nothing_is_sent_while_nothing_is_counted(store: Store, tmp_path: 
         assert await counting.flush()
         key = store.database.keys.counted(site.context.plane.heartbeat.router)
         assert not await store.database.client.exists(key)
+
+
+def test_the_documentation_has_every_figure_as_it_is() -> None:
+    rows = [line for line in (Path(__file__).parents[2] / "docs/metrics.md").read_text().splitlines() if line.startswith("| `stoker_")]
+    expected = [
+        f"| `stoker_{family.name}` | {family.kind} | {', '.join(f'`{label}`' for label in family.all_labels) or '–'} | {family.text} |"
+        for family in families()
+    ]
+    assert rows == expected
+
+
+async def test_a_killed_routers_counts_stay(store: Store, tmp_path: Path) -> None:
+    words = {"STOKER_REDIS_URL": store.url, "STOKER_CLUSTER": store.database.keys.cluster, "STOKER_DATA_DIR": str(tmp_path)}
+    unknown = {"service": "", "code": "404"}
+    async with router(store, tmp_path) as site, site.client() as admin:
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            port = free.getsockname()[1]
+        environment = {**os.environ, **words, "STOKER_PORT": str(port), "STOKER_ADMIN_TOKEN": ADMIN}
+        other = subprocess.Popen([sys.executable, "-m", "router"], env=environment, stderr=subprocess.DEVNULL)
+        try:
+            async with httpx2.AsyncClient(base_url=f"http://127.0.0.1:{port}", headers=admin.headers, trust_env=False) as http:
+                async with asyncio.timeout(30):
+                    while not await _listens(port):
+                        await asyncio.sleep(0.05)
+                for _ in range(5):
+                    assert (await http.post("/v1/chat/completions", json={"model": "nothing"})).status_code == 404
+                assert value(await scrape(http), "requests_total", **unknown) == 5
+        finally:
+            other.kill()
+            other.wait(20)
+        for _ in range(3):
+            await admin.post("/v1/chat/completions", json={"model": "nothing"})
+        assert value(await scrape(admin), "requests_total", **unknown) == 8
+
+
+async def _listens(port: int) -> bool:
+    try:
+        _, writer = await asyncio.open_connection("127.0.0.1", port)
+    except OSError:
+        return False
+    writer.close()
+    return True
