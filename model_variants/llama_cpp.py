@@ -2,7 +2,8 @@
 
 Their traps: llama-server does not drain (SIGTERM stops generating and the client hangs for 30 s; the router has drained before), its
 metrics are off unless asked for, and it answers 503 while it loads. llama-cpp-python has no /health, and with its default
-interrupt_requests a GET of /v1/models cuts the running stream: /openapi.json is what may be asked.
+interrupt_requests a GET of /v1/models cuts the running stream: /openapi.json is what may be asked. It refuses requests whose
+x-request-id is no UUID, unless it is told not to look.
 """
 
 from __future__ import annotations
@@ -25,6 +26,15 @@ from stoker.specs import ServiceSpec
 _WORD = r"^[A-Za-z0-9_][\w.,+-]*$"
 _CONTEXT = 8192
 _PYTHON = "llama_cpp_python"
+
+# Its server answers 400 to every request whose x-request-id is no UUID; ours, and those of clients, need not be one.
+_START = """\
+import contextlib, functools, runpy
+with contextlib.suppress(ImportError):
+    from starlette_context import plugins
+    plugins.RequestIdPlugin = functools.partial(plugins.RequestIdPlugin, validate=False)
+runpy.run_module("llama_cpp.server", run_name="__main__")
+"""
 
 
 class LlamaCppOptions(Options):
@@ -133,7 +143,7 @@ def _with_python(launch: Launch, path: str) -> LaunchPlan:
     words = [word for name, value in known.items() if value is not None for word in (f"--{name}", str(value))]
     name = served_name(launch)
     return LaunchPlan(
-        argv=start_command(launch, (program(launch, "python"), "-m", "llama_cpp.server", *words)),
+        argv=start_command(launch, (program(launch, "python"), "-c", _START, *words)),
         env={"API_KEY": launch.session_key} if launch.session_key else {},
         health=launch.resolution.health,
         first_answer=one_embedding(launch, name) if launch.resolution.embedding else one_token(launch, name),

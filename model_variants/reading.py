@@ -33,8 +33,14 @@ _PICKLED = (".bin", ".pt", ".pth")
 
 
 def read_facts(path: Path) -> ModelFacts:
-    """Raises FileNotFoundError where there is nothing, UnreadableModel (an OSError) where the files are broken or incomplete."""
-    path = path.absolute()
+    """Raises FileNotFoundError where there is nothing, UnreadableModel (an OSError) where the files are broken, incomplete or private."""
+    try:
+        return _read(path.absolute())
+    except PermissionError as refused:  # transformers writes model.safetensors with mode 600
+        raise UnreadableModel(f"{refused.filename} may not be read by the worker's user: chmod -R a+rX {path}") from None
+
+
+def _read(path: Path) -> ModelFacts:
     if path.is_file():
         if path.suffix == ".gguf":
             return _gguf(path.parent, _split_parts(path), path)

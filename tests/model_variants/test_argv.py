@@ -113,7 +113,8 @@ def test_llama_server_on_a_cpu() -> None:
 def test_llama_cpp_python_is_asked_what_does_not_hurt_it() -> None:
     found, plan = plan_of(GGUF, site("llama_cpp_python==0.3.36"))
     assert found.health.path == "/openapi.json" and plan.metrics_path is None
-    assert plan.argv[:3] == ("/engines/llama_cpp_python/bin/python", "-m", "llama_cpp.server")
+    assert plan.argv[:2] == ("/engines/llama_cpp_python/bin/python", "-c") and '"llama_cpp.server"' in plan.argv[2]
+    assert "validate=False" in plan.argv[2], "a request id that is no UUID would be answered 400"
     assert said(plan, "--interrupt_requests") == "false" and said(plan, "--n_ctx") == "8192"
     both, _ = plan_of(GGUF, site("llama_cpp_python==0.3.36", "llama_cpp==0"))
     assert both.engine == "llama_cpp==0", "the server proper is preferred, whatever the numbers"

