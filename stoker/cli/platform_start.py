@@ -28,7 +28,7 @@ def ensure_platform(reach: Reach) -> None:
         try:
             found = launch.detached(made)
         except ConfigurationError as error:
-            raise ConfigurationError(f"the platform does not start: {error.message} (with `stoker up -d`, then type this again)") from error
+            raise ConfigurationError(f"the platform does not start: {error.message}; once `stoker up -d` works, type this again") from error
         write(f"  platform   {time.monotonic() - began:5.1f} s   {found['url']}; `stoker down` stops it")
         return
     deadline = time.monotonic() + COMING_SECONDS  # another one is starting it just now
