@@ -12,12 +12,14 @@ import sys
 
 from prometheus_client import CollectorRegistry, Gauge
 
+from router.jobs.predecessors import Roll, take_over
 from router.jobs.reach import allowed
 from router.jobs.runner import Runner
 from router.jobs.webhooks import Postman
 from stoker import lifeline
 from stoker import settings as settings_module
 from stoker.clock import Clock, SystemClock
+from stoker.doorbell import RUNNERS, Doorbell
 from stoker.errors import StokerError, StoreUnavailable
 from stoker.keyring import read_key, runner_key
 from stoker.settings import Settings
@@ -63,6 +65,8 @@ async def _work(settings: Settings, clock: Clock) -> None:
     store, mirror = await _open(settings, clock)
     name = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(3)}"
     key, letters = read_key(settings.key_file(), create=settings.secret_key_file is None), asyncio.Event()
+    roll = Roll(settings.data_dir / "runners")
+    roll.sign(name)
     runner = Runner(name, store, mirror, runner_key(key), clock, settings.runner_jobs_limit, letters)
     postman = Postman(store, key, allowed(settings), clock, letters)
     health = await serve_health(settings.health_bind, _registry(runner)) if settings.health_bind else None
@@ -70,12 +74,27 @@ async def _work(settings: Settings, clock: Clock) -> None:
         async with asyncio.TaskGroup() as group:
             group.create_task(mirror.follow())
             group.create_task(postman.run())
+            group.create_task(_take_over(store, roll, clock))
             log.info("the runner %s takes jobs", name)
             await runner.run()
     finally:
+        roll.strike()
         await store.close()
         if health is not None:
             health.close()
+
+
+async def _take_over(store: Store, roll: Roll, clock: Clock) -> None:
+    while True:
+        try:
+            count = await take_over(store.jobs, roll)
+        except StoreUnavailable:
+            await clock.sleep(0.2)
+        else:
+            if count:
+                log.warning("%d jobs of runners that died go on here", count)
+                await Doorbell(store, RUNNERS).ring("")
+            return
 
 
 async def _open(settings: Settings, clock: Clock) -> tuple[Store, Mirror]:

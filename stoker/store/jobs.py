@@ -114,6 +114,10 @@ class Jobs:
         """The first of a service's queue."""
         return await self._many(await self._db.ask(lambda: self._db.client.zrange(self.keys.queue(service), 0, limit - 1)))
 
+    async def running(self, limit: int = 10_000) -> list[JobRecord]:
+        """Those that hold a lease, over or not."""
+        return await self._many(await self._db.ask(lambda: self._db.client.zrange(self.keys.leases(), 0, limit - 1)))
+
     async def _many(self, ids: list[bytes]) -> list[JobRecord]:
         pipe = self._db.client.pipeline(transaction=False)
         for id in ids:
