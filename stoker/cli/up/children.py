@@ -30,6 +30,7 @@ def plan(options: Options, data: DataDir) -> list[ChildSpec]:
     shared = {"STOKER_DATA_DIR": str(data.path), "STOKER_HOST": options.host, "STOKER_LOCAL_ADMIN": "true"}
     if options.redis_url is not None:
         shared["STOKER_REDIS_URL"] = options.redis_url
+    quiet = {"STOKER_HEALTH_BIND": ""}  # one address serves one process: with `up` it is the scheduler's
     names = node_names(options.node_name, options.nodes)
     workers = [
         ChildSpec(
@@ -39,7 +40,7 @@ def plan(options: Options, data: DataDir) -> list[ChildSpec]:
                 **shared,
                 "STOKER_NODE_NAME": name,
                 "STOKER_PORT_RANGE": ports,
-                "STOKER_HEALTH_BIND": "",  # one address serves one process: with `up` it is the scheduler's
+                **quiet,
                 **({"STOKER_MOCK_GPUS": options.mock_gpus} if options.mock_gpus else {}),
             },
         )
@@ -48,7 +49,7 @@ def plan(options: Options, data: DataDir) -> list[ChildSpec]:
     return [
         ChildSpec("router", "router", {**shared, "STOKER_PORT": str(options.port)}),
         ChildSpec("scheduler", "scheduler", shared),
-        ChildSpec("runner", "router.jobs", shared),
+        ChildSpec("runner", "router.jobs", {**shared, **quiet}),
         *workers,
     ]
 
