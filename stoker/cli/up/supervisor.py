@@ -189,8 +189,8 @@ class Supervisor:
     async def _keep_logs_short(self) -> None:
         while True:
             await self._clock.sleep(_LOGS_SECONDS)
-            for child in self._children:
-                log_files.rotate(child.log)
+            for log in (self._data.logs / "up.log", *(child.log for child in self._children)):
+                log_files.rotate(log)
 
 
 async def _refuse_end(child: Child) -> None:
