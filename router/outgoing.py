@@ -5,7 +5,7 @@ from __future__ import annotations
 from router.body import Body, chunk
 from router.request import Place, Request
 from router.route import Route
-from router.wire.heads import request_head
+from router.wire.heads import passed_lines
 
 _BODYLESS = frozenset({"GET", "HEAD", "OPTIONS", "DELETE", "TRACE"})
 
@@ -30,7 +30,13 @@ def message(request: Request, place: Place, route: Route, body: Body, complete: 
         length, chunked = request.length, request.length is None
         data = chunk(data) if chunked else data
         body.forget()
-    head = request_head(
-        request.method.encode(), place.target, request.headers, route.address, route.authorization, request.id, length, chunked
-    )
-    return head + data
+    if length is not None:
+        framing = b"content-length: %d\r\n" % length
+    else:
+        framing = b"transfer-encoding: chunked\r\n" if chunked else b""
+    if request.passed is None:
+        request.passed = passed_lines(request.headers)
+    return b"%b %b HTTP/1.1\r\nhost: %b\r\n%b%bx-request-id: %b\r\n%b\r\n%b" % (
+        request.method.encode(), place.target, route.address.encode(), request.passed, route.authorization, request.id.encode("latin-1"),
+        framing, data,
+    )  # fmt: skip

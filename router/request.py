@@ -6,7 +6,7 @@ import re
 import urllib.parse
 from typing import NamedTuple
 
-from router.request_id import request_id
+from router.request_id import fresh_id, request_id
 from stoker.errors import InvalidRequest
 
 Headers = list[tuple[bytes, bytes]]
@@ -15,12 +15,13 @@ Headers = list[tuple[bytes, bytes]]
 class Request:
     """`headers` have names in lower case; `target` is path and query as sent; `path` is decoded once, for decisions only.
 
-    `length` is the declared length of the body, 0 where there is none, None where it comes in chunks.
+    `length` is the declared length of the body, 0 where there is none, None where it comes in chunks. `passed` are the lines that
+    an engine gets of the fields, once somebody has put them together.
     """
 
     __slots__ = (
-        "asks_progress", "content_type", "continues", "headers", "host", "id", "length", "method", "origin", "path", "prefers_async",
-        "service", "target", "upgrades",
+        "_named", "asks_progress", "content_type", "continues", "headers", "host", "id", "length", "method", "origin", "passed", "path",
+        "prefers_async", "service", "target", "upgrades",
     )  # fmt: skip
 
     def __init__(self, method: str, target: bytes, headers: Headers) -> None:
@@ -38,6 +39,18 @@ class Request:
             if name in _READ:
                 self._read(name, value)
         self.id = request_id(headers)
+        self.passed: bytes | None = None
+        self._named = any(name == b"x-request-id" and value.decode("latin-1") == self.id for name, value in headers)
+
+    def again(self, length: int) -> Request:
+        """The same head once more, with a body of another length; `headers` keep the old one, which nobody passes on."""
+        new = Request.__new__(Request)
+        new.method, new.target, new.headers, new.path, new.length = self.method, self.target, self.headers, self.path, length
+        new.content_type, new.host, new.service, new.origin = self.content_type, self.host, self.service, self.origin
+        new.continues, new.asks_progress, new.prefers_async = self.continues, self.asks_progress, self.prefers_async
+        new.upgrades, new.passed, new._named = self.upgrades, self.passed, self._named
+        new.id = self.id if self._named else fresh_id()
+        return new
 
     def _read(self, name: bytes, value: bytes) -> None:  # noqa: C901 (a table)
         match name:

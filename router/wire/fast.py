@@ -7,6 +7,7 @@ mechanism for both kinds; everything that is not for an engine takes uvicorn's w
 from __future__ import annotations
 
 import asyncio
+import time
 from typing import TYPE_CHECKING, Any
 
 from uvicorn.config import Config
@@ -18,6 +19,7 @@ from router.exchange import Exchange
 from router.request import Place, Request
 from router.wire.guard import Guard, Phase
 from router.wire.heads import Headers
+from router.wire.known import Memory
 from stoker.errors import InvalidRequest
 
 if TYPE_CHECKING:
@@ -41,6 +43,8 @@ class FastProtocol(Guard):
         self._fast = fast
         self._is_for_engine = False
         self._fresh: FastCycle | None = None
+        self._memory = Memory()
+        self._known: tuple[Request, Place]
 
     @property
     def _current(self) -> Any:
@@ -48,10 +52,30 @@ class FastProtocol(Guard):
         return self.cycle
 
     def data_received(self, data: bytes) -> None:
+        between = self._phase is Phase.IDLE and self.active is None and not self._doomed
+        if between and (at := self._memory.body_at(data)) >= 0:
+            self._again(data[at:])
+            return
+        before = self._current
         super().data_received(data)
         fresh, self._fresh = self._fresh, None
         if fresh is not None and self.active is fresh:
             fresh.begin()
+        cycle = self._current
+        if between and cycle is not before and isinstance(cycle, FastCycle):
+            self._remember(data, cycle)
+
+    def _again(self, body: bytes) -> None:
+        """The head that was there before, with a whole body."""
+        self._phase, self._since = Phase.ANSWER, time.monotonic()
+        request, place = self._known
+        self.cycle = self.active = cycle = FastCycle(self, request.again(len(body)), place, True, True)  # type: ignore[assignment]
+        cycle.serve(body)
+
+    def _remember(self, data: bytes, cycle: FastCycle) -> None:
+        request = cycle.exchange.request
+        if request.length and cycle.is_plain and self._refusal is None and self._memory.learn(data, request.length, request.headers):
+            self._known = (request, cycle.exchange.place)
 
     def head_complete(self) -> None:
         host = next((value for name, value in self.headers if name == b"host"), b"")
@@ -176,6 +200,19 @@ class FastCycle:
         self._pending.clear()
         if self._whole:
             exchange.body_ended()
+
+    def serve(self, body: bytes) -> None:
+        """The request is here as a whole, and it is its turn."""
+        self._begun = self._whole = True
+        exchange = self.exchange
+        exchange.begin()
+        exchange.body(body)
+        exchange.body_ended()
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether it came whole, on a connection that may be kept, and waits for nothing but its answer."""
+        return self._whole and self._modern and self.keep_alive and not self.exchange.request.continues
 
     def feed(self, data: bytes) -> None:
         if self._begun:

@@ -46,19 +46,10 @@ def passed_headers(headers: Headers, authorization: bytes, request_id: str) -> H
     return [*found, (b"x-request-id", request_id.encode("latin-1"))]
 
 
-def request_head(
-    method: bytes,
-    target: bytes,
-    headers: Headers,
-    address: str,
-    authorization: bytes,
-    request_id: str,
-    length: int | None,
-    chunked: bool,
-) -> bytes:
-    """The head as the engine gets it. `authorization` is a whole line or empty; `length` None and not `chunked`: no body."""
+def passed_lines(headers: Headers) -> bytes:
+    """The lines that an engine gets of a client's fields."""
     dropped = DROPPED_OF_REQUEST
-    parts: list[Any] = [method, b" ", target, b" HTTP/1.1\r\nhost: ", address.encode(), b"\r\n"]
+    parts: list[Any] = []
     for name, value in headers:
         if name == b"connection" and value.lower() not in (b"keep-alive", b"close"):
             dropped = dropped | listed_in_connection(headers)
@@ -66,13 +57,6 @@ def request_head(
     for name, value in headers:
         if name not in dropped and (b"_" not in name or name.replace(b"_", b"-") not in dropped):
             parts += (name, b": ", value, b"\r\n")
-    parts += (authorization, b"x-request-id: ", request_id.encode("latin-1"), b"\r\n")
-    if length is not None:
-        parts.append(b"content-length: %d\r\n\r\n" % length)
-    elif chunked:
-        parts.append(b"transfer-encoding: chunked\r\n\r\n")
-    else:
-        parts.append(b"\r\n")
     return b"".join(parts)
 
 

@@ -13,6 +13,8 @@ from typing import Any, NamedTuple, Protocol
 
 import httptools
 
+from router.wire.known import Memory
+
 CONNECT_SECONDS = 2.0
 IDLE_SECONDS = 4.0
 """How long an unused connection is kept: below the five seconds after which most engines close theirs."""
@@ -47,6 +49,7 @@ class Connection(asyncio.Protocol):
         "_bodyless",
         "_chunked",
         "_ended",
+        "_first",
         "_head",
         "_head_bytes",
         "_headers",
@@ -91,6 +94,7 @@ class Connection(asyncio.Protocol):
         self._length: int | None = None
         self._chunked = self._told = self._ended = self._keep = self._nonsense = False
         self._bodyless = bodyless
+        self._first = not bodyless
         self.whole = whole
         self._transport.write(data)
 
@@ -124,6 +128,16 @@ class Connection(asyncio.Protocol):
         if user is None:
             self._transport.abort()
             return
+        first, self._first = self._first, False
+        if first and (at := self._pool.memory.body_at(data)) >= 0:
+            self._keep = self._told = True
+            body = data[at:]
+            self._finish()
+            user.answered(Answered(200, [*self._pool.usual, (b"content-length", b"%d" % len(body))], len(body)), body, True)
+        else:
+            self._parse(user, data, first)
+
+    def _parse(self, user: User, data: bytes, first: bool) -> None:
         try:
             self._parser.feed_data(data)
         except (httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
@@ -139,6 +153,8 @@ class Connection(asyncio.Protocol):
         body = b"".join(self._parts) if len(self._parts) != 1 else self._parts[0]
         self._parts.clear()
         if self._ended:
+            if first and self._head.status == 200 and self._keep and self._length and not self._poisoned:
+                self._pool.remember(data, self._length, self._headers)
             self._finish()
         if self._told:
             if body or self._ended:
@@ -235,6 +251,13 @@ class Pool:
         self._idle: deque[Connection] = deque()  # bounded by the most requests under way at once
         self._dialing: set[asyncio.Task[None]] = set()
         self._closed = False
+        self.memory = Memory()
+        self.usual: Headers = []
+
+    def remember(self, data: bytes, length: int, headers: Headers) -> None:
+        """A whole answer with status 200 that came in one read; the next ones are likely to begin with the same bytes."""
+        if self.memory.learn(data, length, headers):
+            self.usual = [field for field in headers if field[0] != b"content-length"]
 
     def take(self) -> Connection | None:
         """A kept connection that is fit for use, or None: dial."""
