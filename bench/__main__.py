@@ -1,4 +1,4 @@
-"""`python -m bench start|assign|idle|router [--rounds N] [--json]`: run one measurement against a platform of its own."""
+"""`python -m bench start|assign|idle|facts|router [--rounds N] [--json]`: run one measurement against a platform of its own."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ MEASUREMENTS = {
     "start": "start latency: spec to session, session to first token",
     "assign": "PUT of a spec to the assignment in the hands of the worker",
     "idle": "CPU and memory of an idle platform, sessions apart",
+    "facts": "reading a model's facts: with an index, and from the headers of 100 shards",
     "router": "CPU per 1,000 requests and events, beside nginx and the Rust routers",
 }
 
