@@ -112,9 +112,7 @@ async def test_a_job_ends_at_its_deadline_waiting_or_running(store: Store, tmp_p
         await asyncio.wait_for(engine.aborted.wait(), 5)
 
 
-async def test_a_stream_is_logged_chunk_by_chunk_and_read_on_through_another_router(
-    store: Store, tmp_path: Path, engine: Backend
-) -> None:
+async def test_a_stream_is_logged_chunk_by_chunk_and_read_on_through_another_router(store: Store, tmp_path: Path, engine: Backend) -> None:
     go_on = asyncio.Event()
 
     async def stream(seen: Seen, writer: asyncio.StreamWriter) -> None:
