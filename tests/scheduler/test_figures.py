@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 from hypothesis import given
@@ -10,9 +11,11 @@ from hypothesis import strategies as st
 from scheduler.actions import Decide
 from scheduler.autoscale import Demand, wanted
 from scheduler.figures import cause_of, counts
+from scheduler.leader import Leader
 from stoker.metrics.catalogue import CAUSES
 from stoker.records import Load, ServiceRecord
 from stoker.specs import ServiceSpec
+from stoker.store.store import Store
 
 
 def service(wanted: int = 0, **more: Any) -> ServiceRecord:
@@ -41,3 +44,14 @@ def test_a_cold_start_is_a_request_that_wakes_a_service_at_zero() -> None:
     assert counts(Decide(service(0), {"wanted": 1}, None, "spec")) == {"scale_decisions_total|up|spec": 1}
     assert counts(Decide(service(2), {"wanted": 0}, None, "")) == {"scale_decisions_total|down|other": 1}
     assert counts(Decide(service(2), {"reason": None})) == {} == counts(Decide(service(2), {"wanted": 2}))
+
+
+async def test_a_request_that_wakes_a_service_is_counted_by_the_scheduler(store: Store, scheduler: Leader) -> None:
+    spec = ServiceSpec.from_json({"name": "mine", "model": "demo", "replicas": {"min": 0, "max": 1}}).to_json()
+    record = ServiceRecord(name="mine", project="default", owner="t", spec=spec)
+    await store.services.put(record, model_names=("mine",), new_revision=True, refresh=True, expect_version=None, actor="t")
+    await store.services.wake("mine")
+    async with asyncio.timeout(20):
+        while not (found := (await store.figures.read(["mine"]))["mine"]):
+            await asyncio.sleep(0.02)
+    assert found == {"scale_decisions_total|up|request": 1, "cold_starts_total": 1}
