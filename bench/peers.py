@@ -34,6 +34,8 @@ http {{
 PEERS_FOLDER = "STOKER_BENCH_PEERS"
 """Names the bin folder of an environment with vllm-router and sglang-router; without it they are looked for on PATH."""
 
+LEVEL = {"vllm-router": "warning", "sglang-router": "warn"}
+
 
 def free_port() -> int:
     with socket.socket() as found:
@@ -82,7 +84,12 @@ def peer(name: str, engines: list[int]) -> Iterator[tuple[int, int, str]]:
             command = [_installed("nginx"), "-p", text, "-c", f"{text}/nginx.conf"]
         else:
             command = [*_rust(name), "--port", str(port), "--host", "127.0.0.1", "--policy", "round_robin", "--worker-urls"]
-            command += [f"http://127.0.0.1:{engine}" for engine in engines] + ["--log-level", "warn"]
+            command += [f"http://127.0.0.1:{engine}" for engine in engines] + [
+                "--prometheus-port",
+                str(free_port()),
+                "--log-level",
+                LEVEL[name],
+            ]
         with running(command, port) as pid:
             yield port, pid, "none"
 

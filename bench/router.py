@@ -58,7 +58,7 @@ def _turn(tool: str, work: str, port: int, pid: int, token: str) -> dict[str, An
     seconds = STREAM_SECONDS if work == "stream" else SECONDS
     before = cpu_seconds(pid)
     command = [tool, work, str(port), str(CONNECTIONS[work]), str(seconds), token]
-    said = json.loads(subprocess.run(command, capture_output=True, check=True).stdout)
+    said: dict[str, Any] = json.loads(subprocess.run(command, capture_output=True, check=True).stdout)
     count = said["events"] if work == "stream" else said["done"]
     return said | {"cpu_s_per_1000": (cpu_seconds(pid) - before) / max(1, count) * 1000}
 
