@@ -38,7 +38,9 @@ class Handler(BaseHTTPRequestHandler):
         if self.server.key and self.headers.get("authorization") != f"Bearer {self.server.key}":
             self.answer(401, {"error": {"message": "the key is wrong"}})
         elif self.path == "/v1/chat/completions":
-            self.answer(200, self.chat(json.loads(body)))
+            asked = json.loads(body)
+            answer = self.chat(asked)
+            self.stream(answer) if asked.get("stream") else self.answer(200, answer)
         else:
             self.answer(404, {"error": {"message": f"there is no {self.path}"}})
 
@@ -48,6 +50,16 @@ class Handler(BaseHTTPRequestHandler):
         message = {"role": "assistant", "content": text.upper() if said.shout else text}
         choice = {"index": 0, "message": message, "finish_reason": "stop"}
         return {"id": "chatcmpl-echo", "object": "chat.completion", "created": 0, "model": body.get("model", ""), "choices": [choice]}
+
+    def stream(self, answer: dict[str, Any]) -> None:
+        """One piece, as there is nothing to wait for; the end of the connection is the end of the stream."""
+        message = answer["choices"][0].pop("message")
+        answer["choices"][0]["delta"], answer["object"] = message, "chat.completion.chunk"
+        self.send_response(200)
+        self.send_header("content-type", "text/event-stream")
+        self.send_header("connection", "close")
+        self.end_headers()
+        self.wfile.write(f"data: {json.dumps(answer)}\n\ndata: [DONE]\n\n".encode())
 
     def answer(self, status: int, body: dict[str, Any]) -> None:
         data = json.dumps(body).encode()
