@@ -47,7 +47,7 @@ async def test_a_start_is_measured_phase_by_phase(life: Life) -> None:
     assert seen((await life.counters())[1], "placement_seconds") == 1
     await sessions.start(session, node="n1")
     await sessions.report(session, {"pid": 5}, node="n1")
-    await sessions.report(session, {"phase": Phase.STARTING}, node="n1")
+    await sessions.report(session, {"phase": Phase.STARTING, "pid": 8}, node="n1")
     assert seen((await life.counters())[1], "session_start_seconds|starting") == 0, "the phase is still the same"
     await sessions.report(session, {"phase": Phase.LOADING, "pid": 6}, node="n1")
     await sessions.report(session, {"phase": Phase.LOADING}, node="n1")
