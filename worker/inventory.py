@@ -51,7 +51,8 @@ def trouble(node: Node) -> Reason | None:
         return Reason("held_by", f"journal entries cannot be read: {names}; no GPU is granted while their sessions may run")
     if not node.believed:
         return Reason("held_by", "the store has gone backwards (a backup, a stale replica): nothing is stopped because it does not know it")
-    foreign = sorted(g.session for g in node.journal.grants.values() if g.ended_at is None and g.store != node.mirror.store_id)
+    known = node.mirror.store_id  # empty while nothing has been read from the store
+    foreign = sorted(g.session for g in node.journal.grants.values() if known and g.ended_at is None and g.store != known)
     if foreign:
         return Reason("held_by", f"sessions of another data set run here and are left alone: {', '.join(foreign)}")
     return None

@@ -70,3 +70,39 @@ def _whole(stack: Stack) -> bool:
         return stack.client.nodes()[0]["status"] == "ready" and stack.client.service("demo")["status"] == "HEALTHY"
     except StokerError:
         return False
+
+
+@pytest.mark.timeout(180)
+def test_an_up_with_fewer_nodes_still_takes_over_what_runs_on_the_others(tmp_path: Path) -> None:
+    with running(tmp_path, "--nodes", "2") as stack:
+        first, second = sorted(node["name"] for node in stack.client.nodes())
+        stack.client.put_service("far", {"name": "far", "model": "demo", "placement": {"nodes": [second]}})
+        eventually(lambda: stack.client.service("far")["status"] == "HEALTHY")
+        engines, sessions = stack.pids("engine"), stack.client.service("far")["sessions"]
+        os.kill(stack.up["pid"], signal.SIGKILL)
+        eventually(lambda: not parts(stack), 5)
+        up = json.loads(stack.stoker("up", "-d", "--json", "--port", "0").stdout)
+        with Client(up["url"], stack.admin_token) as client:
+            assert {node["name"]: node["status"] for node in client.nodes()} == {first: "ready", second: "ready"}
+            assert eventually(lambda: client.service("far")["status"] == "HEALTHY" and client.service("far")["sessions"]) == sessions
+            assert stack.pids("engine") == engines
+        began = time.monotonic()
+        stack.stoker("down")
+        assert not stack.pids("engine") and time.monotonic() - began < 60
+
+
+@pytest.mark.timeout(180)
+def test_down_does_not_wait_for_a_lost_node(tmp_path: Path) -> None:
+    quick = {"STOKER_NODE_SILENT_SECONDS": "2", "STOKER_NODE_LOST_SECONDS": "4"}
+    with running(tmp_path, "--nodes", "2", environment=quick) as stack:
+        _, second = sorted(node["name"] for node in stack.client.nodes())
+        stack.client.put_service("far", {"name": "far", "model": "demo", "placement": {"nodes": [second]}})
+        eventually(lambda: stack.client.service("far")["status"] == "HEALTHY")
+        (engine,) = stack.pids("engine")
+        worker = next(pid for pid in stack.pids("worker") if f"STOKER_NODE_NAME={second}\0" in Path(f"/proc/{pid}/environ").read_text())
+        os.kill(worker, signal.SIGSTOP)
+        eventually(lambda: [s["status"] for s in stack.client.sessions("far")][:1] == ["LOST"])
+        began = time.monotonic()
+        said = stack.stoker("down", check=False)
+        assert time.monotonic() - began < 60 and said.returncode == 1 and "far-" in said.stderr
+        os.kill(engine, signal.SIGKILL)

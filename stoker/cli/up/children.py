@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from stoker.cli.up.options import Options
@@ -25,13 +26,17 @@ class ChildSpec:
         return [sys.executable, "-m", self.role]
 
 
-def plan(options: Options, data: DataDir) -> list[ChildSpec]:
-    """The router, the scheduler, the runner of jobs and the workers, in the order of their start."""
+def plan(options: Options, data: DataDir, left: Iterable[str] = ()) -> list[ChildSpec]:
+    """The router, the scheduler, the runner of jobs and the workers, in the order of their start.
+
+    `left` are nodes on which sessions of an earlier `up` live: they get their worker too, also where fewer are asked for.
+    """
     shared = {"STOKER_DATA_DIR": str(data.path), "STOKER_HOST": options.host, "STOKER_LOCAL_ADMIN": "true"}
     if options.redis_url is not None:
         shared["STOKER_REDIS_URL"] = options.redis_url
     quiet = {"STOKER_HEALTH_BIND": ""}  # one address serves one process: with `up` it is the scheduler's
-    names = node_names(options.node_name, options.nodes)
+    asked = node_names(options.node_name, options.nodes)
+    names = [*asked, *sorted(set(left) - set(asked))]
     workers = [
         ChildSpec(
             "worker" if number == 0 else f"worker-{number + 1}",

@@ -14,7 +14,7 @@ from stoker.cli.up import token_files
 from stoker.cli.up.caller import Caller
 from stoker.clock import Clock
 from stoker.data_dir import DataDir
-from stoker.states import HOLDING
+from stoker.states import HOLDING, SessionStatus
 
 DRAIN_SECONDS = 300.0
 """What streams that are under way are given; then they are cut."""
@@ -86,9 +86,9 @@ class Draining:
             await self._clock.sleep(_POLL_SECONDS)
 
     async def _holding(self) -> list[str] | None:
-        """Ids of the sessions that hold something, None where nobody can say."""
+        """Ids of the sessions that can still end, None where nobody can say. A lost node's cannot be waited for."""
         sessions = await self._caller.items("/admin/sessions")
-        return None if sessions is None else [session["id"] for session in sessions if session["status"] in HOLDING]
+        return None if sessions is None else [session["id"] for session in sessions if session["status"] in HOLDING - {SessionStatus.LOST}]
 
     async def _empty(self, deadline: float, cut: asyncio.Event | None) -> bool:
         """Wait until no session holds anything; False at the deadline or when `cut` is set."""

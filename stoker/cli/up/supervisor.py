@@ -18,7 +18,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from stoker.cli.up import children, lock, log_files, token_files
+from stoker.cli.up import children, leftovers, lock, log_files, token_files
 from stoker.cli.up.caller import Caller
 from stoker.cli.up.child import Child
 from stoker.cli.up.draining import Draining
@@ -126,7 +126,8 @@ class Supervisor:
 
     async def _start_children(self) -> None:
         assert self._lifeline is not None, "prepare it first"
-        for spec in children.plan(self._options, self._data):
+        left = leftovers.nodes(self._data)
+        for spec in children.plan(self._options, self._data, left):
             log = self._data.logs / f"{spec.name}.log"
             child = Child(spec, log, self._data.path, self._lifeline[0], self._clock, self._tell)
             self._data.ready_file(spec.name).unlink(missing_ok=True)
@@ -177,7 +178,7 @@ class Supervisor:
         token_files.write(self._data.user_token, answer.body["token"])
 
     async def _nodes_ready(self, caller: Caller) -> None:
-        names = set(children.node_names(self._options.node_name, self._options.nodes))
+        names = {child.spec.env["STOKER_NODE_NAME"] for child in self._children if child.spec.role == "worker"}
         deadline = self._clock.monotonic() + NODES_SECONDS
         while self._clock.monotonic() < deadline:
             nodes = await caller.items("/admin/nodes")
