@@ -16,6 +16,7 @@ from router.admin.call import Call
 from router.context import Context
 from router.edge import Edge, worded
 from router.inference import Inference
+from router.jobs.respond_async import RespondAsync
 from router.request import Addressing
 from router.rules import Rule, permit
 from router.table import Entry, table
@@ -49,7 +50,7 @@ def create_app(context: Context) -> Starlette:
     """Default deny: a route is made from an entry of the table, which names its rule, or it does not exist."""
     entries = table()
     app = Starlette(
-        routes=[Passage(context.plane.addressing, Inference(context.plane)), *_routes(context, entries)],
+        routes=[Passage(context.plane.addressing, RespondAsync(context, Inference(context.plane))), *_routes(context, entries)],
         middleware=[Middleware(Edge)],
         exception_handlers={StokerError: worded, HTTPException: worded, Exception: worded},
     )

@@ -51,7 +51,7 @@ async def index(call: Call) -> Response:
 
 async def show(call: Call) -> Response:
     """One job; `?wait=S` waits at most so many seconds for its end."""
-    job = await _awaited(call, await seen(call, call.part("id")))
+    job = await awaited(call, await seen(call, call.part("id")), call.number("wait", 0, WAIT_LIMIT) or 0.0)
     return answer(await show_job(call, job))
 
 
@@ -70,7 +70,7 @@ async def cancel(call: Call) -> Response:
 
 async def result(call: Call) -> Response:
     """What the engine answered: its status, type and body; `?wait=S` waits at most so many seconds for it."""
-    job = await _awaited(call, await seen(call, call.part("id")))
+    job = await awaited(call, await seen(call, call.part("id")), call.number("wait", 0, WAIT_LIMIT) or 0.0)
     if job.status not in ENDED:
         raise JobNotFinished(f"the job {job.id} is {job.status.value}; ask again, with ?wait=60", retry_after=1)
     kept = await call.context.store.jobs.result(job.id)
@@ -105,9 +105,8 @@ async def show_job(call: Call, job: JobRecord) -> Job:
     return view(job, await call.context.store.jobs.position(job) if waits else None)
 
 
-async def _awaited(call: Call, job: JobRecord) -> JobRecord:
-    """The job once it has ended, or as it is after `?wait=` seconds."""
-    seconds = call.number("wait", 0, WAIT_LIMIT) or 0.0
+async def awaited(call: Call, job: JobRecord, seconds: float) -> JobRecord:
+    """The job once it has ended, or as it is after so many seconds."""
     clock, looks = call.context.clock, 0
     until = clock.monotonic() + seconds
     while job.status not in ENDED and (left := until - clock.monotonic()) > 0 and not call.context.life.draining:

@@ -102,19 +102,20 @@ class Runner:
             return
         await self._find_routers()
         now = await self._store.time()
+        share = max(1, self._limit // len(waiting))
         for found in wanting(self._mirror, waiting):
             record = self._mirror.services.get(found.service)
             if record is None or record.deleted_at is not None:
                 await self._forsake(found.service)
             elif found.slots:
-                await self._claim(group, found)
+                await self._claim(group, found, share)
             elif wakes(record, found.waiting, now):
                 await self._wake(found.service)
 
-    async def _claim(self, group: asyncio.TaskGroup, found: Wanting) -> None:
-        """As many as there are slots for; whoever comes first takes them, the other finds nothing."""
+    async def _claim(self, group: asyncio.TaskGroup, found: Wanting, share: int) -> None:
+        """As many as there are slots for, and no more than its share of what this runner can have at once."""
         mine = sum(one.job.service == found.service for one in self._held.values())
-        for _ in range(min(found.waiting, found.slots - mine, self._limit - len(self._held))):
+        for _ in range(min(found.waiting, min(found.slots, share) - mine, self._limit - len(self._held))):
             claim = await self._store.jobs.claim(found.service, self._name)
             if claim is None:
                 return

@@ -54,11 +54,11 @@ async def submit(call: Call) -> Response:
     """Accept an inference request for later. With `Idempotency-Key` the same request again gives the same job, for 24 hours."""
     words = await call.read(Submit, BODY_LIMIT + _AROUND)
     body = bytes(words.body)
-    return await take(call, words, body)
+    return (await take(call, words, body))[0]
 
 
-async def take(call: Call, words: Submit, body: bytes) -> Response:
-    """The same for whoever made the words in another way."""
+async def take(call: Call, words: Submit, body: bytes) -> tuple[Response, str]:
+    """The answer, and the job's id."""
     _check(words, body)
     known = request_body.read(body)
     service = _service(call, words, known.model)
@@ -93,10 +93,10 @@ async def retry(call: Call) -> Response:
         id=_new_id(), service=service.name, project=old.project, token=call.principal.id, path=old.path, priority=old.priority,
         content_type=old.content_type, webhook=old.webhook, stream=old.stream, retry_of=old.id,
     )  # fmt: skip
-    return await _accept(call, fresh, body, max(1.0, old.deadline_at - old.created_at))
+    return (await _accept(call, fresh, body, max(1.0, old.deadline_at - old.created_at)))[0]
 
 
-async def _accept(call: Call, job: JobRecord, body: bytes, deadline: float) -> Response:
+async def _accept(call: Call, job: JobRecord, body: bytes, deadline: float) -> tuple[Response, str]:
     context, key = call.context, call.request.headers.get("idempotency-key")
     if key is not None and not 0 < len(key) <= _LONGEST_KEY:
         raise InvalidRequest(f"Idempotency-Key has 1 to {_LONGEST_KEY} characters", param="Idempotency-Key")
@@ -112,7 +112,7 @@ async def _accept(call: Call, job: JobRecord, body: bytes, deadline: float) -> R
     )
     await context.tell_runners(job.service)
     shown = await show_job(call, accepted)
-    return answer(shown, 202, {"location": f"/v1/jobs/{accepted.id}"})
+    return answer(shown, 202, {"location": f"/v1/jobs/{accepted.id}"}), accepted.id
 
 
 def _check(words: Submit, body: bytes) -> None:

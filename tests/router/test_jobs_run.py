@@ -239,3 +239,23 @@ async def woken(store: Store, name: str) -> bool:
     record = await store.services.get(name)
     assert record is not None
     return record.woken_at > 0
+
+
+async def test_a_request_may_prefer_to_become_a_job(store: Store, tmp_path: Path, engine: Backend) -> None:
+    body, prefer = {"model": "mine", "messages": []}, {"prefer": "respond-async"}
+    async with job_site(store, tmp_path) as jobs:
+        await jobs.service()
+        await jobs.engine(engine.address)
+        for address, path in (("/v1/chat/completions", "/v1/chat/completions"), ("/services/mine/generate?x=1", "/generate?x=1")):
+            made = await jobs.user.post(address, json=body, headers=prefer)
+            assert made.status_code == 202 and made.headers["preference-applied"] == "respond-async"
+            assert made.json()["path"] == path and made.headers["location"] == f"/v1/jobs/{made.json()['id']}"
+            assert (await jobs.ended(made.json()["id"]))["status"] == "succeeded"
+        answered = await jobs.user.post("/v1/chat/completions", json=body, headers={"prefer": "respond-async, wait=20"})
+        assert answered.status_code == 200 and answered.json()["id"] == "x"
+        engine.script = hang
+        late = await jobs.user.post("/v1/chat/completions", json=body, headers={"prefer": "respond-async, wait=1"})
+        assert late.status_code == 202
+        async with jobs.site.client("none") as nobody, jobs.site.client("viewer") as viewer:
+            assert (await nobody.post("/v1/chat/completions", json=body, headers=prefer)).status_code == 401
+            assert (await viewer.post("/v1/chat/completions", json=body, headers=prefer)).status_code == 403
