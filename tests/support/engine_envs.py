@@ -29,8 +29,18 @@ PACKAGES = {
         "opentelemetry-api", "opentelemetry-exporter-otlp", "opentelemetry-semantic-conventions-ai", "torch==2.13.0", "xgrammar==0.2.8",
         "apache-tvm-ffi==0.1.11",
     ],
+    # Likewise: of what the wheel's metadata names, what runs without a GPU.
+    "sglang-parser": [
+        "aiohttp", "anthropic>=0.20.0", "apache-tvm-ffi==0.1.11", "blobfile==3.0.0", "compressed-tensors==0.18.0", "datasets", "distro",
+        "easydict", "einops", "fastapi", "gguf", "interegular", "IPython", "llguidance<2.0.0,>=1.7.6", "mistral_common>=1.11.5",
+        "modelscope", "msgspec", "numba", "numpy", "nvidia-ml-py", "openai==2.8.0", "openai-harmony==0.0.4", "orjson", "outlines==0.1.11",
+        "packaging", "partial_json_parser", "pillow", "prometheus-client>=0.20.0", "psutil", "pybase64", "pydantic", "python-multipart",
+        "pyzmq>=25.1.2", "regex", "requests", "scipy", "sentencepiece==0.2.1", "setproctitle", "soundfile==0.13.1", "tiktoken",
+        "tokenizers==0.23.2", "torch==2.13.0", "tqdm", "transformers==5.19.0", "uvicorn>=0.51", "uvloop", "watchfiles", "xgrammar==0.2.7",
+        "xxhash", "zstandard",
+    ],
 }  # fmt: skip
-ALONE = {"vllm-parser": "vllm==0.33.0"}
+ALONE = {"vllm-parser": "vllm==0.33.0", "sglang-parser": "sglang==0.5.23"}
 """Installed without what they depend on."""
 
 
