@@ -55,10 +55,12 @@ class Admission:
 
     def try_lease(self, service: Service, exclude: Collection[Route] = (), jump: bool = False) -> Lease | None:
         """A route now, or None when the request has to wait. `jump`: a retry does not queue behind those who came later."""
-        if not jump and self._queues.get(service.name):
+        if self._queues and not jump and self._queues.get(service.name):
             return None
         now = self._now()
-        routes = [route for route in service.routes if route.is_open(now) and route not in exclude]
+        routes = [route for route in service.routes if route.is_open(now)]
+        if exclude:
+            routes = [route for route in routes if route not in exclude]
         if not routes:
             return None
         service.turn += 1

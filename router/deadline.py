@@ -32,6 +32,10 @@ class Deadline:
         self.first_byte_at = 0.0
         self.full_since = 0.0
 
+    def first_byte_seconds(self) -> float | None:
+        """From the request to the first byte of the answer; None before it."""
+        return self.first_byte_at - self.sent_at if self.first_byte_at else None
+
     def overdue(self, now: float) -> tuple[Overdue, float] | None:
         """What ran out, and how many seconds it was, if anything did. Silence while the client reads nothing is not the engine's."""
         routing = self._routing

@@ -381,12 +381,12 @@ class Exchange:
         self._hold(False)
         if self._retries is not None:
             self._retries.close()
-        deadline = self._deadline
-        first_byte = deadline.first_byte_at - deadline.sent_at if deadline is not None and deadline.first_byte_at else None
+        first_byte = self._deadline.first_byte_seconds() if self._deadline is not None else None
         plane.metrics.ended(service.name if service else "", self._relay.status, plane.now() - self.began_at, first_byte)
         lease, self.lease = self.lease, None
         if lease is not None:
             plane.admission.release(lease, outcome)
+        del self.client, self._relay  # else who serves the client, and this, would keep each other until the collector comes
 
     def _let_go(self) -> None:
         """Of whatever is under way."""

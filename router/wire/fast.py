@@ -230,13 +230,12 @@ class FastCycle:
     def start(self, status: int, headers: Headers, body: bytes, ended: bool) -> None:
         self.response_started = True
         protocol = self._protocol
-        parts: list[bytes] = [STATUS_LINE[status]]
-        sized = status in (204, 304) or self.exchange.request.method == "HEAD"
         usual = protocol.server_state.default_headers
         closing = bool(usual) and usual[-1] == CLOSE_HEADER
-        for name, value in (*(usual[:-1] if closing else usual), *headers):
-            parts += (name, b": ", value, b"\r\n")
-            sized = sized or name == b"content-length"
+        if usual:
+            headers = [*(usual[:-1] if closing else usual), *headers]
+        parts: list[bytes] = [STATUS_LINE[status], *[b"%b: %b\r\n" % field for field in headers]]
+        sized = b"content-length" in dict(headers) or status in (204, 304) or self.exchange.request.method == "HEAD"
         if not sized:
             self._chunked = self._modern
             self.keep_alive = self.keep_alive and self._modern
