@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import re
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from importlib.resources import files
+from pathlib import Path
 from typing import Any, Literal, NamedTuple, TypeVar
 
 import msgspec
@@ -42,6 +44,8 @@ KEEP_EVENTS = 30 * 86_400
 ANSWER_SECONDS = 15.0
 """How long a call may take, connecting included. Not redis-py's `socket_timeout`: with that, on Python 3.11, a cancelled
 task goes on as if nothing had happened (it sends inside asyncio.wait_for)."""
+
+FULL_BYTES = 256 * 1024
 
 SLICE = 200
 SCRIPTS = ("commit", "lead", "resign", "drained", "ring", "count", "reach")
@@ -98,11 +102,15 @@ def _json(value: object) -> bytes:
 
 
 class Database:
-    """Redis under one cluster's prefix. Every method raises StoreUnavailable when the store cannot be reached."""
+    """Redis under one cluster's prefix. Every method raises StoreUnavailable when the store cannot be reached.
 
-    def __init__(self, client: aioredis.Redis, keys: Keys) -> None:
+    `folder` is where a server on this machine keeps its socket: with its disk full, the server ends instead of losing writes.
+    """
+
+    def __init__(self, client: aioredis.Redis, keys: Keys, folder: Path | None = None) -> None:
         self.client = client
         self.keys = keys
+        self._folder = folder
         lua = files("stoker.store").joinpath("lua")
         self._scripts = {name: client.register_script(lua.joinpath(f"{name}.lua").read_text()) for name in (*SCRIPTS, *JOB_SCRIPTS)}
         self._commits = Batch(client, self._scripts["commit"])
@@ -115,12 +123,17 @@ class Database:
         except (*_UNREACHABLE, *_DENIED) as error:
             if isinstance(error, _DENIED) or _NO_ENTRY.search(str(error)):
                 raise StoreDenied("the store refuses this user or password; see the password in STOKER_REDIS_URL") from error
-            raise StoreUnavailable("the store does not answer; try again in a moment", retry_after=2) from error
+            raise StoreUnavailable(self._absence(), retry_after=2) from error
         except RedisError as error:
             word = _passing(error)
             if word is None:
                 raise StokerError(f"the store answered with an error: {error}") from error
             raise StoreUnavailable(f"the store cannot be used now ({word}); try again in a moment", retry_after=2) from error
+
+    def _absence(self) -> str:
+        if self._folder is not None and is_full(self._folder):
+            return f"the disk of {self._folder} is full, so the store cannot write; free some space, and it comes back by itself"
+        return "the store does not answer; try again in a moment"
 
     async def script(self, name: str, keys: list[str], args: list[Any]) -> Any:
         """Run one of the Lua files by name."""
@@ -210,6 +223,15 @@ class Database:
             pipe.hgetall(self.keys.record(kind, id))
         answer: list[dict[bytes, bytes]] = await self.ask(pipe.execute)
         return answer
+
+
+def is_full(folder: Path) -> bool:
+    """Whether the disk of `folder` has less than FULL_BYTES left; False where nobody can say."""
+    try:
+        found = os.statvfs(folder)
+    except OSError:
+        return False
+    return found.f_bavail * found.f_frsize < FULL_BYTES
 
 
 def unreadable(kind: str, id: str, error: msgspec.MsgspecError) -> None:

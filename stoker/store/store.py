@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+from pathlib import Path
 
 from stoker.errors import ConfigurationError, StoreUnavailable
 from stoker.store.checks import SCHEMA, refuse_unsafe
@@ -46,7 +47,8 @@ class Store:
         StoreUnavailable if nothing answers there.
         """
         connection = connect(url)
-        store = cls(Database(connection.client, Keys(cluster)), url, connection)
+        folder = Path(url.removeprefix("unix://").partition("?")[0]).parent if url.startswith("unix://") else None
+        store = cls(Database(connection.client, Keys(cluster), folder), url, connection)
         try:
             await refuse_unsafe(store.database)
             await store._begin()
