@@ -18,3 +18,4 @@ lock:
 
 docs:
 	uv run python scripts/states_doc.py
+	uv run python scripts/variants_doc.py
