@@ -266,6 +266,7 @@ VERB_CALLS = {
     "routers.beat": ("r", {"x": Load()}),
     "routers.leave": ("r",),
     "routers.live": (),
+    "routers.addresses": (),
     "routers.loads": (),
     "routers.report_drain": ("r", "x-1", 0),
     "routers.drained": ("x-1",),
