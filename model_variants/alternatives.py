@@ -9,6 +9,7 @@ from model_variants.base import Site, Unsuitable, Variant
 from model_variants.choice import choose
 from model_variants.facts import ModelFacts
 from model_variants.resolve import resolve
+from stoker.errors import InvalidSpec
 from stoker.planning.need import need_of
 from stoker.planning.placement import Search
 from stoker.resources import WHOLE_GPU
@@ -26,13 +27,13 @@ def alternatives(spec: ServiceSpec, facts: ModelFacts, site: Site, search: Searc
     def fits(changed: ServiceSpec) -> str | None:
         try:
             found = search.find(need_of(changed, 0, resolve(changed, facts, site, variants))).best
-        except Unsuitable:
+        except (Unsuitable, InvalidSpec):
             return None
         return found.node if found else None
 
     try:
         variant = variants[spec.variant] if spec.variant in variants else choose(spec, facts, site, variants)[0]
-    except Unsuitable:
+    except (Unsuitable, InvalidSpec):
         return []
     return [*_other_gpus(spec, fits), *_less_context(spec, variant, facts, fits)]
 
