@@ -26,6 +26,9 @@ _SECRET = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,126}[A-Za-z0-9])?")
 _URL_PATH = re.compile(r"/[^\s?#]*")
 _PROBE_PATH = re.compile(r"/[^\s#]*")
 _ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://[A-Za-z0-9.*:\[\]-]+")
+_PLAIN = re.compile(r"[A-Za-z][A-Za-z0-9._/-]{0,99}")
+"""What a YAML list may hold unquoted, as text."""
+
 _UNPRINTABLE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ud800-\udfff]")
 _LINE_BREAKING = re.compile("[\x00-\x1f\x7f\x85\u2028\u2029\ud800-\udfff]")
 
@@ -129,12 +132,12 @@ def flag(value: object) -> bool:
     return value
 
 
-def listed(check: Callable[[object], Any], *, single: bool = False, most: int = MAX_LIST) -> Callable[[object], Any]:
-    """A check for a list; `single` also takes one value alone. Gives a tuple."""
+def listed(check: Callable[[object], Any], *, most: int = MAX_LIST) -> Callable[[object], Any]:
+    """A check for a list. Gives a tuple."""
 
     def read(value: object) -> Any:
-        if single and isinstance(value, str):
-            value = [value]
+        if isinstance(value, str) and _PLAIN.fullmatch(value):
+            raise ValueError(f"must be a list, not text; write [{value}]")
         if not isinstance(value, list | tuple):
             raise ValueError(f"must be a list, as in [one, two], not {kind_of(value)}")
         if len(value) > most:
@@ -243,7 +246,6 @@ Line = Annotated[str, BeforeValidator(line)]
 Flag = Annotated[bool, BeforeValidator(flag)]
 Path = Annotated[str, BeforeValidator(absolute_path)]
 Lines = Annotated[tuple[str, ...], BeforeValidator(listed(line))]
-LineOrLines = Annotated[tuple[str, ...], BeforeValidator(listed(line, single=True))]
 Argv = Annotated[tuple[str, ...], BeforeValidator(listed(text, most=1024))]
 Labels = Annotated[dict[str, str], BeforeValidator(mapped(label_key, line, most=64))]
 Size = Annotated[int, BeforeValidator(at_least_a_mebibyte), PlainSerializer(write_size)]

@@ -17,7 +17,6 @@ from stoker.specs.fields import (
     Flag,
     GpuShare,
     Labels,
-    LineOrLines,
     Lines,
     Part,
     Path,
@@ -80,7 +79,7 @@ class Resources(Part):
     memory: Size | None = None
     gpu: GpuShare | None = None
     gpu_memory: Size | None = None
-    gpu_model: LineOrLines = ()
+    gpu_model: Lines = ()
     gpu_vendor: Annotated[str, BeforeValidator(matching(_VENDOR, "must be a vendor such as nvidia or amd"))] | None = None
     shm: Size | None = None
 

@@ -101,8 +101,8 @@ def env_value(value: object) -> EnvValue:
 
 
 def only_one(value: object) -> int:
-    if value != 1 or isinstance(value, bool):
-        raise ValueError("must be 1 today: sessions of several containers are not supported yet")
+    if not isinstance(value, int) or isinstance(value, bool) or value != 1:
+        raise ValueError("must be the whole number 1 today: sessions of several containers are not supported yet")
     return 1
 
 
@@ -110,8 +110,8 @@ _variable = matching(_VARIABLE, "must be a variable's name: letters, digits and 
 
 
 def model_names(value: object) -> tuple[str, ...]:
-    """Names that clients may send as `model`, each once; one alone need not be a list."""
-    return tuple(dict.fromkeys(listed(line, single=True, most=32)(value)))
+    """Names that clients may send as `model`, each once."""
+    return tuple(dict.fromkeys(listed(line, most=32)(value)))
 
 
 class ServiceSpec(Root):

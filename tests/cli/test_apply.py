@@ -103,3 +103,12 @@ def test_a_dry_run_is_0_1_or_2_and_changes_nothing(platform: Stack, tmp_path: Pa
     (tmp_path / "bad.yaml").write_text("name: dry\nmodel: demo\nvariant: [x]\n")
     assert apply(platform, tmp_path / "bad.yaml", "--dry-run").returncode == 2
     assert "dry" not in {service["name"] for service in platform.client.services()}
+
+
+def test_the_command_that_the_example_names_works(platform: Stack) -> None:
+    """No node has the models of the example, so that the verdict is no; the file itself is right."""
+    example = Path(__file__).resolve().parents[2] / "docs" / "service.example.yaml"
+    assert "stoker apply --dry-run -f docs/service.example.yaml" in example.read_text()
+    result = apply(platform, example, "--dry-run")
+    assert result.returncode == 1 and result.stderr == "", result
+    assert "service/hello\n" in result.stdout and "service/calm3-22b\n" in result.stdout and "model_missing" in result.stdout

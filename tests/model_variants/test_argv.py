@@ -97,7 +97,7 @@ def test_sglang() -> None:
     )  # fmt: skip
     assert plan.loading_status == 503
     with pytest.raises(Unsuitable, match="LoRA"):
-        plan_of(LLAMA_8B, site("sglang==0.5.23", gpus=1), given={"model_name": "a:b"})
+        plan_of(LLAMA_8B, site("sglang==0.5.23", gpus=1), given={"model_name": ["a:b"]})
 
 
 def test_llama_server_on_a_cpu() -> None:

@@ -109,7 +109,7 @@ def test_what_does_not_fit_together() -> None:
         site(),
     )
     refused("model_unsupported", "needs a `command:`", spec(variant="command"), LLAMA_8B, site())
-    refused("model_unsupported", "cannot begin with -", spec(model="demo", model_name="-x"), BUILTIN, site())
+    refused("model_unsupported", "cannot begin with -", spec(model="demo", model_name=["-x"]), BUILTIN, site())
     gpu = {"resources": {"gpu": 2}}
     refused("model_unsupported", "one GPU per session", spec(**gpu), LLAMA_8B, site("transformers==5.23.0", gpus=2))
 
@@ -149,7 +149,7 @@ def test_names_that_clients_may_send() -> None:
     assert names() == ("my-service",)
     assert names(model_name=["a", "b"]) == ("a", "b", "my-service")
     assert names(env={"BACKEND_MODEL_NAME": "c"}) == ("c", "my-service")
-    assert names(model_name="my-service", env={"BACKEND_MODEL_NAME": "c"}) == ("my-service",)
+    assert names(model_name=["my-service"], env={"BACKEND_MODEL_NAME": "c"}) == ("my-service",)
     assert names(env={"BACKEND_MODEL_NAME": {"secret": "s"}}) == ("my-service",)
 
 

@@ -172,7 +172,7 @@ def test_several_devices_are_of_one_model() -> None:
 
 def test_need_of_a_spec() -> None:
     spec = ServiceSpec.from_json(
-        {"name": "s", "model": "/m", "resources": {"gpu_model": "H100"}, "placement": {"labels": {"b": "2", "a": "1"}, "spread": "none"}}
+        {"name": "s", "model": "/m", "resources": {"gpu_model": ["H100"]}, "placement": {"labels": {"b": "2", "a": "1"}, "spread": "none"}}
     )
     found = need_of(spec, 3, Resolution(variant="v", why="", runtime="process", gpus=2, gpu_share=100, engine="e==1"))
     assert found.model == "/m" and found.labels == (("a", "1"), ("b", "2")) and found.gpu_models == ("h100",) and found.whole

@@ -79,7 +79,7 @@ def test_what_restarts_nothing(after: dict[str, Any]) -> None:
         {"image": "a:b"},
         {"port": 8000},
         {"options": {"a": 1}},
-        {"model_name": "other"},
+        {"model_name": ["other"]},
         {"health_check": {"path": "/x"}},
     ],
 )
