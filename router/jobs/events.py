@@ -37,7 +37,7 @@ async def _follow(call: Call, job: JobRecord, number: int, following: bool) -> A
     yield b": events of the job\n\n"
     while not call.context.life.draining:
         try:
-            found = await jobs.log.after(job.id, number, _PORTION)
+            found = await jobs.log.after(job, number, _PORTION)
             job = await jobs.need(job.id) if not found or found[-1].kind == "done" else job
         except StoreUnavailable:
             found = []

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import msgspec
+
 from stoker.jobs import JobEvent, JobRecord
 from stoker.store.database import Database
 from stoker.store.job_keys import JobKeys
@@ -24,7 +26,9 @@ class JobLog:
         keys = [self._keys.record(job.id), self._keys.events(job.id)]
         return bool(await self._db.script("job_append", keys, [epoch, MOST_EVENTS, *chunks]))
 
-    async def after(self, id: str, number: int, limit: int = 200) -> list[JobEvent]:
-        """What came behind event `number` (0: from the start)."""
-        rows = await self._db.ask(lambda: self._db.client.xrange(self._keys.events(id), f"{number + 1}-0", "+", count=limit))
-        return [JobEvent(int(at.partition(b"-")[0]), fields[b"event"].decode(), fields[b"data"].decode()) for at, fields in rows]
+    async def after(self, job: JobRecord, number: int, limit: int = 200) -> list[JobEvent]:
+        """What came behind event `number` (0: from the start, which is that it was queued)."""
+        rows = await self._db.ask(lambda: self._db.client.xrange(self._keys.events(job.id), f"{number + 1}-0", "+", count=limit))
+        queued = {"status": "queued", "attempt": 0, "time": job.created_at}
+        first = [JobEvent(1, "status", msgspec.json.encode(queued).decode())] if number < 1 else []
+        return first + [JobEvent(int(at.partition(b"-")[0]), fields[b"event"].decode(), fields[b"data"].decode()) for at, fields in rows]

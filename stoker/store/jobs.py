@@ -72,12 +72,13 @@ class Jobs:
         k, key = self.keys, hashlib.sha256((idempotency_key or "").encode()).hexdigest()
         keys = [k.record(job.id), k.input(job.id), k.queue(job.service), k.with_work(), k.deadlines()]
         keys += [k.idempotency(job.project, key), k.sequence(), k.of_token(job.token), k.of_project(job.project)]
-        keys += [k.all_of_token(job.token), k.events(job.id), k.bytes_kept()]
+        keys += [k.all_of_token(job.token), k.bytes_kept()]
         args: list[Any] = [job.id, job.service, job.priority, deadline_seconds, request if idempotency_key else ""]
         args += [IDEMPOTENCY_SECONDS, queued_limit, bytes_limit, body]
-        for name in job.__struct_fields__:
-            if name not in _STAMPED:
-                args += [name, msgspec.json.encode(getattr(job, name))]
+        for field in msgspec.structs.fields(job):
+            value = getattr(job, field.name)
+            if field.name not in _STAMPED and value != field.default:  # what is left out is read as its default: a third of the room
+                args += [field.name, msgspec.json.encode(value)]
         word, id = (value.decode() for value in await self._db.script("job_accept", keys, args))
         if word == "reused":
             raise IdempotencyKeyReused(f"this Idempotency-Key came with another request: the job {id}", param="Idempotency-Key")

@@ -67,7 +67,7 @@ async def test_a_paused_runner_finds_that_its_job_is_anothers(store: Store, tmp_
                 await asyncio.sleep(1.5)  # it commits, or tries to
         assert job == await jobs.job(id) and job["attempts"] == 2
         assert (await jobs.user.get(f"/v1/jobs/{id}/result")).json() == {"try": 2}
-        kinds = [event.kind for event in await store.jobs.log.after(id, 0)]
+        kinds = [event.kind for event in await store.jobs.log.after(await store.jobs.need(id), 0)]
         assert kinds.count("done") == 1 and kinds[-1] == "done"
 
 
