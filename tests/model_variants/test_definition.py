@@ -134,6 +134,9 @@ def test_a_failing_action_stops_the_start_with_its_output() -> None:
     assert script.returncode == 78 and "what happened" in script.stdout
     for stderr in (done.stderr, script.stderr):
         assert stderr.splitlines()[-1].startswith("model-definition.yaml: "), "by this and the code a worker knows what failed"
+    absent = msgspec.structs.replace(plan, actions=({"action": "log", "args": {"message": "hi"}, "ref": None},), argv=("no-such-program",))
+    lost = subprocess.run(["/bin/sh", "-c", as_script(absent)], capture_output=True, text=True, timeout=60)
+    assert lost.returncode == 127 and "pre-start" not in lost.stderr, "the actions were fine"
 
 
 @pytest.mark.slow

@@ -78,6 +78,11 @@ def test_a_model_that_is_too_large_gets_the_number_of_gpus_or_the_context_that_w
     assert fits["fits"] is True and not fits["nearest"], "what is proposed does fit"
     more = asked({"model": "/m", "options": {"max_model_len": 41 * 1024}}, small("n1", 1))
     assert more["fits"] is False, "and it is the most that does"
+    for memory in range(19, 36, 3):
+        place = node("n1", gpus=1, gpu_memory=memory * GIB, engines=(VLLM,), facts={"/m": LLAMA})
+        proposed = int(asked({"model": "/m"}, place)["nearest"][0]["change"].removeprefix("options.max_model_len: "))
+        fitting = [asked({"model": "/m", "options": {"max_model_len": proposed + more}}, place)["fits"] for more in (0, 1024)]
+        assert fitting == [True, False], f"{proposed} of {memory} GiB is the most that fits"
     assert near({"resources": {"gpu": 8}}, small("n1", 4)) == ["with 2 GPUs instead of 8 it would fit on n1"], "4 of them go with 17 cores"
 
 
