@@ -35,6 +35,11 @@ KINDS = (
     Kind("llama_cpp", "llama-server", None),
     Kind("lmdeploy", "lmdeploy", "lmdeploy"),
     Kind("ollama", "ollama", None),
+    Kind("tensorrt_llm", "trtllm-serve", "tensorrt_llm"),
+    Kind("max", "max", "max"),
+    Kind("tgi", "text-generation-launcher", None),
+    Kind("tei", "text-embeddings-router", None),
+    Kind("tritonserver", "tritonserver", None),
 )
 _UNKNOWN = "0"
 
