@@ -14,6 +14,7 @@ import httpx2
 
 from model_variants.registry import load_variants
 from router.access import Access
+from router.access_log import AccessLog
 from router.admin.endpoint import bound_address
 from router.context import Context
 from router.first_token import ensure_admin
@@ -71,6 +72,8 @@ async def build(settings: Settings, store: Store, clock: Clock) -> AsyncIterator
         cluster_key=key,
         addressing=Addressing(settings.domain, is_loopback(settings.host)),
     )
+    if settings.log_format == "json":
+        plane.access_log = AccessLog(sys.stderr.write)
     await _read_all(mirror, pulse, clock)
     listening = bind(settings.host, settings.port)
     plane.heartbeat.address = address = bound_address(settings.host, listening.getsockname()[1], settings.node_address)

@@ -373,7 +373,7 @@ class Exchange:
     def _over(self, outcome: Outcome, ended: bool = False) -> None:
         """Nothing more happens here. `ended`: the engine's connection has gone back to its pool by itself."""
         self.state = State.OVER
-        plane, service = self.plane, self.service
+        plane = self.plane
         plane.exchanges.discard(self)
         if not ended or not self._complete:
             self._let_go()
@@ -382,7 +382,7 @@ class Exchange:
         if self._retries is not None:
             self._retries.close()
         first_byte = self._deadline.first_byte_seconds() if self._deadline is not None else None
-        plane.metrics.ended(service.name if service else "", self._relay.status, plane.now() - self.began_at, first_byte)
+        plane.ended(self, self._relay.status, first_byte)
         lease, self.lease = self.lease, None
         if lease is not None:
             plane.admission.release(lease, outcome)

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 
 from router.access import Access
+from router.access_log import AccessLog
 from router.admission import Admission
 from router.counting import Counting
 from router.directory import Directory, Service
@@ -46,6 +47,7 @@ class Plane:
         access.trust_runners(runner_key(cluster_key))
         self.addressing = addressing
         self.metrics = Metrics()
+        self.access_log: AccessLog | None = None
         self.exchanges: set[Exchange] = set()
         self.directory = Directory(mirror, cluster_key, clock.monotonic)
         self.waker = Waker(store, ring, clock)
@@ -67,10 +69,19 @@ class Plane:
             group.create_task(self.prober.run())
             group.create_task(self._tick())
 
+    def ended(self, exchange: Exchange, status: int, first_byte: float | None) -> None:
+        """A request is over, and was told `status`; its lease is still its own. `first_byte` in seconds."""
+        now, service = self.now(), exchange.service
+        self.metrics.ended(service.name if service is not None else "", status, now - exchange.began_at, first_byte)
+        if self.access_log is not None:
+            self.access_log.ended(exchange, status, now, self.wall(), first_byte)
+
     def stop(self) -> None:
         """End what is still under way; each client is told."""
         for exchange in [*self.exchanges]:
             exchange.stop()
+        if self.access_log is not None:
+            self.access_log.flush()
 
     def progress(self, service: Service) -> tuple[str | None, float | None]:
         """How far its nearest start is, and in how many seconds it should be ready, where starts of it were seen before."""
@@ -105,6 +116,8 @@ class Plane:
             self.admission.tick(now)
             for exchange in [*self.exchanges]:
                 exchange.tick(now)
+            if self.access_log is not None:
+                self.access_log.flush()
             count += 1
             if count % SWEEP_EVERY == 0:
                 for route in self.directory.routes.values():

@@ -79,6 +79,7 @@ def _services() -> tuple[Entry, ...]:
         Entry("GET", f"{one}/revisions", Rule.READ, observe.revisions, shapes.Page[shapes.Revision]),
         Entry("GET", f"{one}/routes", Rule.READ, observe.routes, shapes.Page[shapes.Route], None, _PAGING),
         Entry("GET", f"{one}/logs", Rule.WRITE, logs.service, str, None, _LOGS),
+        Entry("GET", "/admin/routes", Rule.READ, observe.all_routes, shapes.Page[shapes.Route], None, _PAGING),
         Entry("GET", "/admin/events", Rule.READ, observe.all_events, shapes.Page[shapes.Happening], None, event_query),
     )
 

@@ -8,7 +8,8 @@ from router.admin import shapes, views
 from router.admin.call import Call, answer
 from router.admin.explain import explain_record
 from router.admin.shapes import Page
-from stoker.records import Event
+from router.route import Route
+from stoker.records import Event, Reason
 
 _MOST_EVENTS = 1_000
 _EVENTS = 500
@@ -47,14 +48,32 @@ async def routes(call: Call) -> Response:
     """This router's entries for the service's sessions; `in_flight` counts its own requests."""
     record, directory = call.service(), call.context.directory
     known = directory.services.get(record.name)
-    rows = [*(known.routes if known else ()), *(r for r in directory.draining.values() if r.service.name == record.name)]
-    now = call.context.clock.monotonic()
-    return call.page(rows, lambda r: r.session, lambda r: shapes.Route(r.session, r.address, r.health(now), r.weight, r.in_flight))
+    return _routes(call, [*(known.routes if known else ()), *(r for r in directory.draining.values() if r.service.name == record.name)])
+
+
+async def all_routes(call: Call) -> Response:
+    """This router's entries for every session: load, health, and why one gets no requests. For others than admins their project's."""
+    rows = (*call.context.directory.routes.values(), *call.context.directory.draining.values())
+    return _routes(call, [route for route in rows if call.sees(route.service.project, route.service.name)])
 
 
 async def explain(call: Call) -> Response:
     """Where its next session would go, and why not elsewhere."""
     return answer(await explain_record(call, call.service()))
+
+
+def _routes(call: Call, rows: list[Route]) -> Response:
+    now, waiting = call.context.clock.monotonic(), call.context.plane.admission.waiting
+
+    def shown(route: Route) -> shapes.Route:
+        name = route.service.name
+        reason = Reason("draining", "its session is about to end") if route.draining and route.reason is None else route.reason
+        return shapes.Route(
+            route.session, name, route.address, route.health(now), route.weight, route.in_flight, route.limit, waiting(name),
+            route.failures, reason,
+        )  # fmt: skip
+
+    return call.page(rows, lambda route: route.session, shown)
 
 
 async def _events(call: Call, object: str) -> list[Event]:

@@ -125,11 +125,18 @@ class Node(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Route(msgspec.Struct, frozen=True):
+    """`in_flight` and `waiting` (of its service) count this router's requests; `failures` those since its last good answer."""
+
     session: str
+    service: str
     address: str
     health: str
     weight: int
     in_flight: int
+    limit: int
+    waiting: int
+    failures: int
+    reason: Reason | None
 
 
 class Happening(msgspec.Struct, frozen=True):

@@ -108,7 +108,10 @@ async def test_a_session_is_weighed_and_ended(site: Router) -> None:
     async with site.client("deployer") as deployer:
         assert (await deployer.post("/admin/sessions/mine-aaaaa/weight", json={"weight": 10})).json()["weight"] == 10
         (route,) = (await deployer.get("/admin/services/mine/routes")).json()["items"]
-        assert route == {"session": "mine-aaaaa", "address": "127.0.0.1:9", "health": "healthy", "weight": 10, "in_flight": 0}
+        load = {"weight": 10, "in_flight": 0, "waiting": 0, "failures": 0}
+        known = {"session": "mine-aaaaa", "service": "mine", "address": "127.0.0.1:9", "health": "healthy", "reason": None} | load
+        assert known.items() <= route.items() and route["limit"] > 0
+        assert (await deployer.get("/admin/routes")).json()["items"] == [route]
         for wrong in ({"weight": 101}, {"weight": -1}, {"weight": "x"}, {}):
             assert (await deployer.post("/admin/sessions/mine-aaaaa/weight", json=wrong)).status_code == 400
         assert (await deployer.delete("/admin/sessions/mine-aaaaa")).status_code == 202
