@@ -17,6 +17,12 @@ class Reason(msgspec.Struct, frozen=True):
     code: str
     message: str
 
+    def __post_init__(self) -> None:
+        """One sentence on one line, whatever an engine, a library or another version wrote: it stands in tables."""
+        if len(self.message.splitlines()) > 1:
+            words = " | ".join(line.strip() for line in self.message.splitlines() if line.strip())
+            msgspec.structs.force_setattr(self, "message", words)
+
 
 class DeviceShare(msgspec.Struct, frozen=True):
     """A part of one GPU: `share` in hundredths (100 is the whole device), `memory` bytes booked on it."""

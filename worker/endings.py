@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import signal as signals
 
 from stoker.records import Reason
@@ -10,6 +11,11 @@ from worker.runtimes.base import Ending
 
 _DEFINITION_EXIT, _DEFINITION_SAYS = 78, "model-definition.yaml: "
 """How the actions before the start of a definition end where one fails (model_variants.definition), and how their last line begins."""
+
+_WORDS = 500
+"""Characters of an engine's last lines in a reason; its log has them all."""
+
+_CONTROL = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]|[\x00-\x08\x0e-\x1b\x7f-\x84\x86-\x9f]")
 
 _NOT_FOUND = ("No such file or directory", "Permission denied", "Exec format error")
 
@@ -30,10 +36,18 @@ def reason_of(ending: Ending, *, was_ready: bool, memory: int, last_lines: str) 
         return Reason("start_exit", f"{ending.error}{hint}")
     if ending.oom:
         limit = f" at its limit of {format_size(memory)}" if memory else ""
-        return Reason("out_of_memory", _with(f"the engine was killed for want of memory{limit}; raise resources.memory", last_lines))
+        return Reason("out_of_memory", with_words(f"the engine was killed for want of memory{limit}; raise resources.memory", last_lines))
     if ending.code == _DEFINITION_EXIT and not was_ready and f"\n{last_lines}".rpartition("\n")[2].startswith(_DEFINITION_SAYS):
-        return Reason("definition_failed", _with("an action before the start failed, so that nothing was started", last_lines))
-    return Reason("start_exit", _with(_how(ending, was_ready), last_lines))
+        return Reason("definition_failed", with_words("an action before the start failed, so that nothing was started", last_lines))
+    return Reason("start_exit", with_words(_how(ending, was_ready), last_lines))
+
+
+def with_words(sentence: str, last_lines: str) -> str:
+    """The sentence and the engine's last lines, on one line: reasons stand in tables and in a display that rewrites its line."""
+    words = " | ".join(line.strip() for line in _CONTROL.sub("", last_lines).splitlines() if line.strip())
+    if not words:
+        return f"{sentence}; it wrote nothing"
+    return f"{sentence}; its last lines: {words if len(words) <= _WORDS else '…' + words[-_WORDS:]}"
 
 
 def _how(ending: Ending, was_ready: bool) -> str:
@@ -50,7 +64,3 @@ def _name(number: int) -> str:
         return signals.Signals(number).name
     except ValueError:
         return f"signal {number}"
-
-
-def _with(sentence: str, last_lines: str) -> str:
-    return f"{sentence}; its last lines:\n{last_lines}" if last_lines else f"{sentence}; it wrote nothing"

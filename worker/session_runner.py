@@ -23,7 +23,7 @@ from stoker.records import Reason, SessionRecord
 from stoker.states import Phase, SessionStatus
 from worker.converge import Action, Do
 from worker.draining import drained
-from worker.endings import reason_of
+from worker.endings import reason_of, with_words
 from worker.granting import grant_for
 from worker.grants import Grant
 from worker.journal import Held
@@ -200,7 +200,8 @@ class SessionRunner:
             probing.result()
         except NotReady as problem:
             words = await asyncio.to_thread(last_words, node.runtime.folder(id))
-            return Stop(Reason(problem.reason.code, problem.reason.message + (f"; its last lines:\n{words}" if words else "")))
+            sentence = problem.reason.message
+            return Stop(Reason(problem.reason.code, with_words(sentence, words) if words else sentence))
         finally:
             probing.cancel()
             await asyncio.gather(probing, return_exceptions=True)
@@ -279,7 +280,7 @@ class SessionRunner:
         for share in grant.gpus:
             node.stuck.pop(share.device, None)
         await self._until_written(lambda: node.journal.end(self.session, reason, now=node.clock.now()))
-        log.info("session %s ended: %s", self.session, reason.message.splitlines()[0] if reason else "asked to stop")
+        log.info("session %s ended: %s", self.session, reason.message if reason else "asked to stop")
 
     def _say_ended(self, reason: Reason | None) -> None:
         self._voice.say(Fact(stage=Stage.ENDED, reason=reason))
