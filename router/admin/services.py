@@ -15,7 +15,7 @@ from router.admin.explain import explain_spec
 from router.admin.rights import Bounds, granted
 from stoker.errors import InvalidRequest, InvalidSpec, NotFound, VersionConflict
 from stoker.records import ServiceRecord
-from stoker.specs import ServiceSpec, parse_documents
+from stoker.specs import Document, ServiceSpec, parse_documents
 
 __all__ = ["BODY_LIMIT", "applied", "delete", "endpoint", "index", "put", "show", "view"]
 
@@ -40,12 +40,15 @@ async def show(call: Call) -> Response:
 
 async def put(call: Call) -> Response:
     """Create or change. 201 where it is new, 200 where it is changed or the same; `?dry_run=true` changes nothing."""
-    spec = await _spec(call)
+    document, spec = await _spec(call)
     old = call.context.mirror.services.get(spec.name)
     spec = _in_project(call, spec, old)
     bounds = Bounds((*call.context.settings.allowed_roots, call.context.settings.models_dir()), call.context.settings.deployer_may)
     spec = granted(call.principal, spec, bounds)
-    check(spec, call.context.variants)
+    try:
+        check(spec, call.context.variants)
+    except InvalidSpec as error:
+        raise document.placed(error) from error
     if call.flag("dry_run"):
         return answer(await explain_spec(call, spec, old))
     done = await apply(
@@ -78,7 +81,7 @@ def applied(call: Call, done: Applied) -> Response:
     return answer(body, 201 if done.created else 200, _etag(shown.version))
 
 
-async def _spec(call: Call) -> ServiceSpec:
+async def _spec(call: Call) -> tuple[Document, ServiceSpec]:
     """The one service in the body, under the name in the path."""
     documents = parse_documents(await call.body())
     if len(documents) != 1 or not isinstance(documents[0].spec, ServiceSpec):
@@ -86,7 +89,7 @@ async def _spec(call: Call) -> ServiceSpec:
     spec = documents[0].spec
     if spec.name != call.part("name"):
         raise InvalidSpec(f"name is {spec.name}, but the path says {call.part('name')[:80]}", param="name")
-    return spec
+    return documents[0], spec
 
 
 def _in_project(call: Call, spec: ServiceSpec, old: ServiceRecord | None) -> ServiceSpec:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Annotated, Any
 
 import typer
@@ -16,7 +18,7 @@ from stoker.cli.tables import write
 from stoker.cli.times import seconds_of
 from stoker.cli.tree import single
 from stoker.client import Client
-from stoker.errors import InvalidRequest
+from stoker.errors import InvalidRequest, InvalidSpec
 
 
 def commands(name: str) -> typer.Typer:
@@ -40,16 +42,35 @@ def apply(
     if dry_run:
         _dry(client, documents)
         return
+    _check_variants(client, documents)
     for document in documents:
         _put(client, document)
     if wait:
         _wait(client, [document.spec.name for document in documents], time.monotonic() + seconds)
 
 
+def _check_variants(client: Client, documents: list[Read]) -> None:
+    """Variants and their options are the router's to judge; a wrong one is told before the first document is applied."""
+    named = [document for document in documents if document.spec.variant != "auto"]
+    for document in named if len(documents) > 1 else ():
+        with _placed(document):
+            client.dry_run(document.spec.name, document.spec.to_json())
+
+
+@contextmanager
+def _placed(document: Read) -> Iterator[None]:
+    """A refusal of the router is told with file, line and field."""
+    try:
+        yield
+    except InvalidSpec as error:
+        raise document.refused(error) from error
+
+
 def _dry(client: Client, documents: list[Read]) -> None:
     fits = True
     for document in documents:
-        answer = client.dry_run(document.spec.name, document.spec.to_json())
+        with _placed(document):
+            answer = client.dry_run(document.spec.name, document.spec.to_json())
         fits = fits and bool(answer.get("fits"))
         write(f"service/{document.spec.name}" + ("" if answer.get("diff") else " unchanged"))
         for line in explained_lines(answer):
@@ -59,7 +80,8 @@ def _dry(client: Client, documents: list[Read]) -> None:
 
 
 def _put(client: Client, document: Read) -> None:
-    answer = client.put_service(document.spec.name, document.spec.to_json())
+    with _placed(document):
+        answer = client.put_service(document.spec.name, document.spec.to_json())
     write(f"service/{document.spec.name} {_done(answer)}")
     for note in answer.get("notes") or ():
         failure.say(f"note: {document.where}: {note}")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from stoker.errors import InvalidRequest, InvalidSpec
 
 if TYPE_CHECKING:
-    from stoker.specs import ServiceSpec
+    from stoker.specs import Document, ServiceSpec
 
 SUFFIXES = (".yaml", ".yml", ".json")
 MOST_BYTES = 256 * 1024
@@ -17,10 +17,17 @@ MOST_FILES = 1_000
 
 
 class Read(NamedTuple):
-    """A service's spec and where it stands, as `file:line`."""
+    """A service's spec, where it stands as `file:line`, and the document that it was read from."""
 
     spec: ServiceSpec
     where: str
+    file: str
+    document: Document
+
+    def refused(self, error: InvalidSpec) -> InvalidSpec:
+        """What a router refused, with file, line and field."""
+        message = error.message.removeprefix(f"line {error.line}: ")  # of the one line of JSON that was sent
+        return _in_file(self.file, self.document.placed(InvalidSpec(message, param=error.param)))
 
 
 def read_services(names: list[str]) -> list[Read]:
@@ -35,7 +42,7 @@ def read_services(names: list[str]) -> list[Read]:
                 raise InvalidSpec(
                     f"{where}: kind {document.kind} is not there in this version of Stoker, which knows kind service", param="kind"
                 )
-            found.append(Read(document.spec, where))
+            found.append(Read(document.spec, where, file, document))
     first: dict[str, str] = {}
     for read in found:
         if read.spec.name in first:
@@ -52,11 +59,15 @@ def _parse(file: str, text: bytes):  # type: ignore[no-untyped-def]
     try:
         return parse_documents(text)
     except InvalidSpec as error:
-        message = error.message
-        if error.line is not None:
-            message = message.removeprefix(f"line {error.line}: ")
-            raise InvalidSpec(f"{file}:{error.line}: {message}", param=error.param, line=error.line) from error
-        raise InvalidSpec(f"{file}: {message}", param=error.param) from error
+        raise _in_file(file, error) from error
+
+
+def _in_file(file: str, error: InvalidSpec) -> InvalidSpec:
+    """The complaint about a document, with `file:line` in front."""
+    if error.line is None:
+        return InvalidSpec(f"{file}: {error.message}", param=error.param)
+    message = error.message.removeprefix(f"line {error.line}: ")
+    return InvalidSpec(f"{file}:{error.line}: {message}", param=error.param, line=error.line)
 
 
 def _texts(names: list[str]) -> list[tuple[str, bytes]]:

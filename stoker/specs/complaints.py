@@ -43,6 +43,12 @@ def line_of(steps: Steps, lines: Lines) -> int | None:
     return None
 
 
+def line_of_path(path: str, lines: Lines) -> int | None:
+    """The same of a field by its path, as `param` names it."""
+    found = [steps for steps in lines if path == path_of(steps) or path.startswith((f"{path_of(steps)}.", f"{path_of(steps)}["))]
+    return line_of(max(found, key=len, default=()), lines)
+
+
 def complaint(steps: Steps, sentence: str, lines: Lines) -> InvalidSpec:
     """One sentence: where, then what is wrong with it and what to write."""
     path, line = path_of(steps), line_of(steps, lines)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from stoker.errors import InvalidSpec
-from stoker.specs.complaints import Lines, complaint, printable
+from stoker.specs.complaints import Lines, complaint, line_of_path, printable
 from stoker.specs.kinds import PresetSpec, ProjectSpec, ResourceGroupSpec
 from stoker.specs.root import MAX_DIGITS
 from stoker.specs.service import ServiceSpec
@@ -16,10 +17,11 @@ Spec = ServiceSpec | ProjectSpec | ResourceGroupSpec | PresetSpec
 
 
 class Document(NamedTuple):
-    """One document of a file: its spec, and the line it begins at (None for JSON)."""
+    """One document of a file: its spec, the line it begins at (None for JSON), and the lines of its fields where known."""
 
     spec: Spec
     line: int | None = None
+    lines: Lines = MappingProxyType({})
 
     @property
     def kind(self) -> str:
@@ -28,6 +30,14 @@ class Document(NamedTuple):
     @property
     def name(self) -> str:
         return self.spec.name
+
+    def placed(self, error: InvalidSpec) -> InvalidSpec:
+        """What was refused only after the form was read, with the field and its line like every other refusal."""
+        if error.line is not None or error.param is None:
+            return error
+        line = line_of_path(error.param, self.lines)
+        field = "" if error.message.startswith(error.param) else f"{error.param}: "
+        return InvalidSpec(f"{f'line {line}: ' if line else ''}{field}{error.message}", param=error.param, line=line)
 
 
 def parse_documents(text: str | bytes) -> list[Document]:
@@ -40,7 +50,7 @@ def parse_documents(text: str | bytes) -> list[Document]:
         except InvalidSpec:
             raise refusal from None
         return [Document(read_spec(value, {}))]
-    documents = [Document(read_spec(value, lines), lines.get(())) for value, lines in loaded]
+    documents = [Document(read_spec(value, lines), lines.get(()), lines) for value, lines in loaded]
     if not documents:
         raise InvalidSpec("there is no document in it; a service needs at least name and model")
     _check_unique(documents)

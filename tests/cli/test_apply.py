@@ -30,6 +30,8 @@ WRONG = {
     "the second document": ("name: a\nmodel: demo\n---\nname: b\n", 4, "model"),
     "twice the same name": ("name: a\nmodel: demo\n---\nname: a\nmodel: demo\n", 4, "twice"),
     "a relative path": ("name: a\nmodel: ./here\n", 2, "model"),
+    "no such variant": ("name: a\nmodel: demo\nvariant: nope\n", 3, "variant"),
+    "a wrong option": ("name: a\nmodel: demo\nvariant: vllm\noptions:\n  max_model_len: x\n", 5, "options.max_model_len"),
     "several containers": ("name: a\nmodel: demo\ncluster_size: 2\n", 3, "cluster_size"),
 }
 
