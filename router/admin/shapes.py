@@ -158,7 +158,7 @@ class Revision(msgspec.Struct, frozen=True):
 
 
 class Token(msgspec.Struct, frozen=True, kw_only=True):
-    """`token` is there once: in the answer to the call that made it."""
+    """`token` is there once: in the answer to the call that made it, with `notes` on what of it has no effect yet."""
 
     id: str
     name: str
@@ -171,6 +171,7 @@ class Token(msgspec.Struct, frozen=True, kw_only=True):
     limits: dict[str, int]
     token: str | msgspec.UnsetType = msgspec.UNSET
     replaces: str | msgspec.UnsetType = msgspec.UNSET
+    notes: list[str] | msgspec.UnsetType = msgspec.UNSET
 
 
 class Variant(msgspec.Struct, frozen=True):

@@ -19,6 +19,9 @@ EXPIRES = "90d"
 
 OVERLAP = "24h"
 LIMITS = frozenset({"requests_per_minute", "tokens_per_minute", "concurrent_requests", "total_tokens", "gpu_seconds", "jobs_queued"})
+ENFORCED = frozenset({"jobs_queued"})
+"""The limits that something holds today."""
+
 _NAME = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 _MOST_SERVICES = 256
 _MOST_NAME = 200
@@ -103,7 +106,8 @@ async def revoke(call: Call) -> Response:
 async def _keep(call: Call, record: TokenRecord, secret: str, replaces: str | None) -> Response:
     written = await call.context.store.tokens.put(record)
     await call.context.caught_up(written.version)
-    return answer(views.token(record, secret=secret, replaces=replaces), 201, {"cache-control": "no-store"})
+    notes = [f"limits.{limit} has no effect yet: this version does not enforce it" for limit in record.limits if limit not in ENFORCED]
+    return answer(views.token(record, secret=secret, replaces=replaces, notes=notes), 201, {"cache-control": "no-store"})
 
 
 def _token(call: Call) -> TokenRecord:

@@ -134,7 +134,7 @@ def event(record: Event) -> shapes.Happening:
     return shapes.Happening(moment(record.time) or "", record.object, record.reason, record.message, record.actor)
 
 
-def token(record: TokenRecord, *, secret: str | None = None, replaces: str | None = None) -> shapes.Token:
+def token(record: TokenRecord, *, secret: str | None = None, replaces: str | None = None, notes: list[str] | None = None) -> shapes.Token:
     return shapes.Token(
         id=record.id,
         name=record.name,
@@ -147,6 +147,7 @@ def token(record: TokenRecord, *, secret: str | None = None, replaces: str | Non
         limits=record.limits,
         token=secret if secret is not None else msgspec.UNSET,
         replaces=replaces if replaces is not None else msgspec.UNSET,
+        notes=notes if notes is not None else msgspec.UNSET,
     )
 
 

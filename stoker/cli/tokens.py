@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
+from stoker.cli import failure
 from stoker.cli.flags import lists, talks
 from stoker.cli.pairs import parse_pairs
 from stoker.cli.reach import Reach
@@ -43,6 +44,7 @@ def create(
         ("Token", "token"), ("Id", "id"), ("Name", "name"), ("Project", "project"), ("Role", "role"), ("Services", "services"),
         ("Expires", "expires_at"),
     )]  # fmt: skip
+    _tell_notes(made)
     fields(words, made, reach.as_json)
 
 
@@ -69,6 +71,7 @@ def rotate(
     """A new token with the same rights. Its secret is shown once, here."""
     made = reach.client().rotate_token(id, overlap)
     words = [("Token", made["token"]), ("Id", made["id"]), ("Replaces", made.get("replaces", id)), ("Expires", made.get("expires_at"))]
+    _tell_notes(made)
     fields(words, made, reach.as_json)
 
 
@@ -77,6 +80,11 @@ def rm(reach: Reach, id: Id) -> None:
     """Revoke it; within a second nobody takes it."""
     reach.client().revoke_token(id)
     write(f"token/{id} revoked")
+
+
+def _tell_notes(made: dict[str, Any]) -> None:
+    for note in made.get("notes") or ():
+        failure.say(f"note: {note}")
 
 
 def _limits(words: list[str]) -> dict[str, int]:

@@ -150,6 +150,13 @@ def test_nodes(served: Stack) -> None:
     assert say(served, "node", "rm", name, "--lost", code=1) is not None, "it is alive"
 
 
+def test_a_limit_without_effect_is_said_and_listed(served: Stack) -> None:
+    made = typed(served.data_dir, "token", "create", "--limit", "requests_per_minute=60", "--json")
+    assert made.returncode == 0 and "limits.requests_per_minute has no effect yet" in made.stderr
+    id = json.loads(made.stdout)["id"]
+    assert [t["limits"] for t in items(served, "token", "ls") if t["id"] == id] == [{"requests_per_minute": 60}]
+
+
 def test_tokens(served: Stack) -> None:
     made = json.loads(say(served, "token", "create", "--name", "ci", "--expires", "2h", "--limit", "requests_per_minute=60", "--json"))
     assert made["token"].startswith("sk-") and made["limits"] == {"requests_per_minute": 60}

@@ -29,6 +29,16 @@ def seconds(moment: str) -> float:
     return datetime.fromisoformat(moment).timestamp()
 
 
+async def test_limits_that_nothing_enforces_are_noted(site: Router) -> None:
+    async with site.client() as admin:
+        made = (await admin.post("/admin/tokens", json={"limits": {"requests_per_minute": 5, "jobs_queued": 2}})).json()
+        assert [note.split()[0] for note in made["notes"]] == ["limits.requests_per_minute"] and "no effect yet" in made["notes"][0]
+        assert (await admin.post("/admin/tokens", json={"limits": {"jobs_queued": 2}})).json()["notes"] == []
+        again = (await admin.post(f"/admin/tokens/{made['id']}/rotate", json={})).json()
+        assert again["notes"] == made["notes"]
+        assert '"notes"' not in (await admin.get("/admin/tokens")).text
+
+
 async def test_a_token_is_told_once_and_works(site: Router) -> None:
     wanted = {"name": "ci", "role": "deployer", "project": "nlp", "services": ["a"], "expires": "30d", "limits": {"requests_per_minute": 5}}
     async with site.client() as admin:
