@@ -52,6 +52,10 @@ class Launch(msgspec.Struct, frozen=True, kw_only=True):
     session_key: str | None = None
 
 
+NO_FILES = "models"
+"""The empty directory in a session's `work_dir` that BACKEND_MODEL_PATH names in a process whose model has no files."""
+
+
 class FirstAnswer(msgspec.Struct, frozen=True):
     """A request that must get a 2xx before the session counts as READY: some engines are healthy and cannot answer."""
 

@@ -6,7 +6,7 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
-from model_variants.base import Launch, LaunchPlan
+from model_variants.base import NO_FILES, Launch, LaunchPlan
 from stoker.specs import SecretRef
 from worker.runtimes.base import CannotStart
 
@@ -30,7 +30,7 @@ def session_environment(
         "PORT": str(launch.port),
         "TMPDIR": os.path.join(launch.work_dir, "tmp"),
         "PYTHONUNBUFFERED": "1",
-        **({"BACKEND_MODEL_PATH": launch.model_path} if launch.model_path else {}),
+        "BACKEND_MODEL_PATH": launch.model_path or os.path.join(launch.work_dir, NO_FILES),
         **devices,
     }
     if launch.session_key:

@@ -37,6 +37,8 @@ async def test_the_engine_sees_a_clean_environment(node: WorkerNode, monkeypatch
     assert seen["STOKER_SERVICE"] == "svc" and seen["STOKER_SESSION"] == "svc-aaaaa"
     assert seen["LOG"] == "debug" and seen["BACKEND_MODEL_NAME"] == "mine"
     assert f"127.0.0.1:{seen['PORT']}" == ready.address
+    empty = Path(seen["BACKEND_MODEL_PATH"])
+    assert empty.is_relative_to(node.folder) and empty.is_dir() and not list(empty.iterdir()), "a model without files has an empty folder"
     assert not {"HF_TOKEN", "STOKER_ADMIN_TOKEN", "MOCK_VISIBLE_DEVICES"} & seen.keys()
 
 

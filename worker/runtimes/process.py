@@ -22,6 +22,7 @@ from typing import TypeVar
 
 import msgspec
 
+from model_variants.base import NO_FILES
 from stoker.errors import ConfigurationError
 from worker.runtimes import cgroups, leftovers
 from worker.runtimes.base import CannotStart, Ending, Job, Running
@@ -222,6 +223,7 @@ class ProcessRuntime:
             path.mkdir(mode=0o755, exist_ok=True)
             if self._user is not None and path != folder:
                 os.chown(path, self._user.pw_uid, self._user.pw_gid)
+        (work / NO_FILES).mkdir(mode=0o555, exist_ok=True)
         return work
 
     def _lives(self, session: str) -> bool:
