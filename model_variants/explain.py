@@ -9,28 +9,24 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from model_variants.alternatives import alternatives
-from model_variants.base import Launch, Site, Unsuitable, Variant
-from model_variants.drafting import seen_path
+from model_variants.base import NO_FILES, Launch, Site, Unsuitable, Variant
+from model_variants.drafting import CONTAINER_MODELS, seen_path
 from model_variants.facts import ModelFacts
-from model_variants.nearest import nearest
 from model_variants.offers import NotYet, gather
 from model_variants.resolve import resolve
+from model_variants.trial import Nodes, attempt, said, without_secrets
 from stoker.errors import InvalidSpec
-from stoker.planning.need import Need, need_of
-from stoker.planning.placement import Candidate, Search, Verdict, impossible
+from stoker.planning.placement import Search
 from stoker.planning.room import Rooms
 from stoker.planning.vitals import Vital, Watch
-from stoker.records import NodeRecord, Reason, Resolution, SessionRecord
+from stoker.records import Reason, Resolution, SessionRecord
 from stoker.resources import WHOLE_GPU
 from stoker.specs import SecretRef, ServiceSpec, changes_sessions, diff
-from stoker.states import SessionStatus
 
 _PORT = 59_999
 """Stands for a port that the node will choose; shown as {port}."""
 
 _KEY = "sk-session-…"
-Nodes = Mapping[str, NodeRecord]
-_LIVING = frozenset({SessionStatus.PLACED, SessionStatus.STARTING, SessionStatus.READY, SessionStatus.ASLEEP})
 
 
 def explain(
@@ -71,12 +67,13 @@ def explain(
             resolution = resolve(spec, *offered, variants)
     except NotYet:
         unread = f"no node has looked at the model {spec.model} yet: they do once a service that names it is applied"
-        return answer | {"reason": _said(Reason("model_missing", unread))}
+        return answer | {"reason": said(Reason("model_missing", unread))}
     except Unsuitable as no:
-        return answer | {"fits": False, "reason": _said(no.reason), "nearest": changes() if no.reason.code == "no_fit" else []}
+        return answer | {"fits": False, "reason": said(no.reason), "nearest": changes() if no.reason.code == "no_fit" else []}
     except InvalidSpec as no:
-        return answer | {"fits": False, "reason": _said(Reason("model_unsupported", no.message))}
-    trial = _try(spec, resolution, nodes, sessions, vitals, same=same)
+        return answer | {"fits": False, "reason": said(Reason("model_unsupported", no.message))}
+    trial = attempt(spec, resolution, nodes, sessions, vitals, same=same)
+    trial |= without_secrets(spec, trial)
     if trial["fits"] is False and offered and resolution.memory_terms:
         unaware = ("resources.gpu: ", "resources.gpu_memory: ")  # of what the model needs
         trial["nearest"] = [one for one in trial["nearest"] if not one["change"].startswith(unaware)] + changes()
@@ -89,68 +86,6 @@ def _offered(spec: ServiceSpec, nodes: Nodes, vitals: Mapping[str, Vital]) -> tu
     if not living:
         raise Unsuitable("node_silent", f"no node of the resource group {spec.resource_group} answers: start a worker (stoker worker)")
     return gather(spec, living, patience=0.0)
-
-
-def _try(
-    spec: ServiceSpec,
-    resolution: Resolution,
-    nodes: Nodes,
-    sessions: list[SessionRecord],
-    vitals: Mapping[str, Vital],
-    *,
-    same: bool,
-) -> dict[str, Any]:
-    """1. every session that is still lacking must find a place; those that are replaced give up theirs
-    2. where they may not go first, the first new one must find a place beside them
-    """
-    need = need_of(spec, 0, resolution)
-    own = [session for session in sessions if session.service == spec.name and session.status in _LIVING]
-    others = sessions if same else [session for session in sessions if session.service != spec.name]
-    wanted = max(1, spec.replicas.min) - (len(own) if same else 0)
-    search = Search(Rooms(nodes, others), vitals)
-    placed, verdict = _place(need, search, wanted)  # (1)
-    if verdict is None and own and not same and not _replaces(spec, nodes):
-        beside = Search(Rooms(nodes, sessions), vitals).find(need)  # (2)
-        verdict = None if beside.candidates else beside
-    never = impossible(need, nodes)
-    reason = never or (verdict.reason(need.group) if verdict else None)
-    refused = verdict or search.find(need)
-    return {
-        "fits": verdict is None and never is None,
-        "reason": _said(reason) if reason else None,
-        "placement": [_place_shown(place) for place in placed],
-        "refused": [{"node": name, "code": no.code, "message": f"{name} {no.one}"} for name, no in sorted(refused.refused.items())],
-        "nearest": nearest(need, Search(Rooms(nodes, others), vitals), placed=len(placed), wanted=wanted) if verdict else [],
-    }
-
-
-def _place(need: Need, search: Search, count: int) -> tuple[list[Candidate], Verdict | None]:
-    """Up to `count` places one after the other, and the verdict of the first that found none."""
-    placed: list[Candidate] = []
-    for _ in range(count):
-        verdict = search.find(need)
-        if verdict.best is None:
-            return placed, verdict
-        placed.append(verdict.best)
-        room = search.rooms.by_name[verdict.best.node]
-        room.hold(need.cpu, need.memory, verdict.best.gpus)
-        room.replicas[(need.service, need.revision)] += 1
-    return placed, None
-
-
-def _replaces(spec: ServiceSpec, nodes: Nodes) -> bool:
-    if spec.rollout.if_no_room is not None:
-        return spec.rollout.if_no_room == "replace"
-    return sum(node.group == spec.resource_group and not node.removed for node in nodes.values()) <= 1
-
-
-def _said(reason: Reason) -> dict[str, str]:
-    return {"code": reason.code, "message": reason.message}
-
-
-def _place_shown(place: Candidate) -> dict[str, Any]:
-    gpus = [{"device": part.device, "share": part.share / WHOLE_GPU, "memory": part.memory} for part in place.gpus]
-    return {"node": place.node, "gpus": gpus, "score": round(place.score, 3)}
 
 
 def _shown(resolution: Resolution) -> dict[str, Any]:
@@ -183,8 +118,8 @@ def _command(spec: ServiceSpec, resolution: Resolution, nodes: Nodes, variants: 
         return {}
     given = {name: f"secret:{value.secret}" if isinstance(value, SecretRef) else str(value) for name, value in spec.env.items()}
     names = resolution.model_names or (spec.name,)
-    model = {"BACKEND_MODEL_PATH": path} if path else {}
-    own = {"BACKEND_MODEL_NAME": names[0], **plan.env, **given, **model, "STOKER_SERVICE": spec.name}
+    none = CONTAINER_MODELS if resolution.runtime == "docker" else f"{{work_dir}}/{NO_FILES}"
+    own = {"BACKEND_MODEL_NAME": names[0], **plan.env, **given, "BACKEND_MODEL_PATH": path or none, "STOKER_SERVICE": spec.name}
     return {"argv": [_masked(word) for word in plan.argv], "env": {name: _masked(value) for name, value in own.items()}}
 
 

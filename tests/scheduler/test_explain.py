@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
+
 from model_variants.explain import explain
 from model_variants.registry import load_variants
-from stoker.records import DeviceShare, Engine, NodeRecord, SessionRecord
+from stoker.records import Assignment, DeviceShare, Engine, NodeRecord, SessionRecord
 from stoker.specs import ServiceSpec
 from stoker.states import SessionStatus as S
-from tests.support.drawn import GIB, NOW, node, session
+from tests.support.drawn import GIB, NOW, RESOLUTION, node, session
 
 
 def asked(
@@ -21,14 +23,15 @@ def asked(
     return explain(made, by_name, sessions, dict.fromkeys(by_name, NOW), NOW, load_variants(), old=before)
 
 
-def test_what_fits_has_a_place_a_command_and_an_environment_without_secrets() -> None:
-    found = asked({"env": {"TOKEN": {"secret": "hub"}, "A": "1"}, "resources": {"gpu": 0.5}}, node(gpus=1))
+def test_what_fits_has_a_place_a_command_and_an_environment() -> None:
+    found = asked({"env": {"A": "1"}, "resources": {"gpu": 0.5}}, node(gpus=1))
     assert found["fits"] is True and found["reason"] is None
     assert found["placement"] == [
         {"node": "n1", "gpus": [{"device": "n1-g0", "share": 0.5, "memory": 40 * GIB}], "score": found["placement"][0]["score"]}
     ]
     assert found["resolved"]["variant"] == "demo" and found["resolved"]["gpu"] == 0.5
-    assert "{port}" in found["argv"] and found["env"]["TOKEN"] == "secret:hub" and found["env"]["A"] == "1"
+    assert "{port}" in found["argv"] and found["env"]["A"] == "1"
+    assert found["env"]["BACKEND_MODEL_PATH"] == "{work_dir}/models", "it has no files, and the node says where its own folder is"
     assert set(found) >= {"fits", "resolved", "argv", "env", "memory", "placement", "refused", "evicts", "nearest", "diff"}
 
 
@@ -44,6 +47,35 @@ def test_some_of_the_replicas() -> None:
     found = asked({"replicas": 3, "resources": {"gpu": 1}}, node(gpus=2))
     assert found["fits"] is False and len(found["placement"]) == 2
     assert found["nearest"][0]["change"] == "replicas: 2"
+
+
+def test_nobody_is_refused_by_the_node_that_takes_it() -> None:
+    """One node with two cores: what a second replica or a surge would get is not what this verdict is about."""
+    tight = node(cpu=2000)
+    found = asked({"resources": {"cpu": 2}}, tight)
+    assert found["fits"] is True and [place["node"] for place in found["placement"]] == ["n1"] and found["refused"] == []
+    all_of_it = Assignment(revision=1, resolution=msgspec.structs.replace(RESOLUTION, cpu=2000), spec={})
+    mine = session("s-1", S.READY, on="n1", assignment=all_of_it)
+    spec = {"resources": {"cpu": 2}}
+    for changed in (spec, {**spec, "env": {"A": "1"}}):
+        found = asked(changed, tight, sessions=(mine,), old=spec)
+        assert found["fits"] is True and found["refused"] == [], changed
+    other = node("n2", cordoned=True)
+    assert asked(spec, tight, other)["refused"] == [{"node": "n2", "code": "no_fit", "message": "n2 is cordoned"}]
+
+
+def test_how_many_fit_is_one_sentence() -> None:
+    found = asked({"replicas": 3, "resources": {"cpu": 2}}, node(cpu=2000))
+    assert found["fits"] is False and len(found["placement"]) == 1
+    assert found["reason"]["message"] == "1 of 3 replicas fits now, the next does not: n1 lacks 2 free CPU cores"
+    assert [no["message"] for no in found["refused"]] == ["n1 lacks 2 free CPU cores"]
+
+
+def test_secrets_are_named_and_missing() -> None:
+    found = asked({"env": {"TOKEN": {"secret": "hub"}, "A": "1"}}, node(), node("n2", cordoned=True))
+    assert found["fits"] is False and found["reason"]["code"] == "secret_missing" and "env: {TOKEN: VALUE}" in found["reason"]["message"]
+    assert [(no["node"], no["code"]) for no in found["refused"]] == [("n2", "no_fit"), ("n1", "secret_missing")]
+    assert found["placement"] == [] and found["nearest"] == [] and found["env"]["TOKEN"] == "secret:hub"
 
 
 def test_smaller_amounts_are_proposed_only_where_they_fit() -> None:

@@ -54,7 +54,7 @@ def session(
         fields |= {"ready_at": NOW - 90, "address": "127.0.0.1:1"}
     if on:
         fields |= {"placed_at": NOW - 95}
-    return SessionRecord(id=id, revision=revision, status=status, node=on, assignment=assignment, **(fields | more))
+    return SessionRecord(**{"id": id, "revision": revision, "status": status, "node": on, "assignment": assignment, **fields, **more})
 
 
 def failed(id: str, at: float, code: str = "start_exit", *, on: str = "n1", ready_at: float | None = None, **more: Any) -> SessionRecord:
