@@ -12,11 +12,20 @@ from stoker.errors import ConfigurationError
 READY_FILE = "STOKER_READY_FILE"
 """Names the file for `{"port": N, "pid": P}`, written once this router listens."""
 
+LISTEN = "STOKER_LISTEN_FD"
+"""Names the inherited descriptor of a socket that listens already (router/processes.py)."""
+
 _BACKLOG = 2048
 
 
 def bind(host: str, port: int) -> socket.socket:
     """A TCP socket on `host` (a name or an address) and `port` (0: a free one). Raises ConfigurationError."""
+    inherited = os.environ.pop(LISTEN, None)
+    if inherited is not None:
+        shared = socket.socket(fileno=int(inherited))
+        shared.set_inheritable(False)
+        shared.setblocking(False)
+        return shared
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
         # asyncio sets TCP_NODELAY only on sockets whose protocol is TCP by name: without it keep-alive answers take 40 ms

@@ -20,6 +20,7 @@ from router.assembly import build, open_store
 from router.context import Context
 from router.last_used import LastUsed
 from router.listening import announce
+from router.processes import Processes
 from router.wire.server import Server, protocol
 from stoker import lifeline
 from stoker.clock import SystemClock
@@ -58,6 +59,8 @@ def main() -> int:
     try:
         settings = load()
         configure_logging("router", settings.log_format)
+        if settings.processes > 1:
+            return Processes(settings).run()
         with asyncio.Runner(loop_factory=uvicorn.Config("router", log_config=None).get_loop_factory()) as runner:
             runner.run(run(settings))
     except ConfigurationError as error:

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import difflib
 import json
 import os
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, SecretStr
+from pydantic import BeforeValidator, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
 
+from stoker.errors import ConfigurationError
+from stoker.settings_file import read_settings, settings_file
 from stoker.store.address import embedded_url
+
+_SECRET = frozenset({"admin_token", "join_token", "redis_url"})
 
 
 def default_data_dir() -> Path:
@@ -72,10 +77,11 @@ class Settings(BaseSettings):
     join_token: SecretStr | None = None
     session_user: str | None = None
     health_bind: str | None = None
-    log_format: str = Field("text", pattern=r"^(text|json)$")
+    log_format: Literal["text", "json"] = "text"
 
     host: str = "127.0.0.1"
     port: int = Field(8080, ge=0, le=65535)
+    processes: int = Field(1, ge=1, le=64, description="of one router, which share its port")
     mock_gpus: str | None = Field(None, description="COUNTxMODEL-MEMORY[,…]: devices for planning and tests")
     engine_path: Annotated[tuple[Path, ...], NoDecode, Listed] = Field(
         (), description="venvs or conda prefixes to look for engines in, before PATH"
@@ -121,5 +127,30 @@ class Settings(BaseSettings):
 
 
 def load(**flags: Any) -> Settings:
-    """Settings with the command line's flags on top; flags that are None were not given."""
-    return Settings(**{name: value for name, value in flags.items() if value is not None})
+    """Settings with the command line's flags on top; flags that are None were not given. Raises ConfigurationError, one sentence."""
+    given = {name: value for name, value in flags.items() if value is not None}
+    _refuse_unknown(read_settings())
+    try:
+        return Settings(**given)
+    except ValidationError as error:
+        raise ConfigurationError(_sentence(error, given)) from None
+
+
+def _refuse_unknown(said: dict[str, Any]) -> None:
+    for name in said:
+        if name not in Settings.model_fields:
+            near = difflib.get_close_matches(name.lower().removeprefix("stoker_"), Settings.model_fields, n=1, cutoff=0.6)
+            cure = f"did you mean {near[0]}?" if near else "`stoker config` lists all settings"
+            raise ConfigurationError(f"{settings_file()}: {name[:80]!r} is no setting; {cure}")
+
+
+def _sentence(error: ValidationError, flags: dict[str, Any]) -> str:
+    """The first thing that is wrong, by the name under which it was given. Secrets are not repeated."""
+    first = error.errors(include_url=False)[0]
+    name = str(first["loc"][0])
+    variable = f"STOKER_{name.upper()}"
+    where = variable if name in flags or variable in os.environ else f"{name} in {settings_file()}"
+    value = "" if name in _SECRET else f", not {str(first['input'])[:80]}"
+    if first["type"] == "literal_error":
+        return f"{where} is {first['ctx']['expected'].replace(chr(39), '')}{value}"
+    return f"{where} is wrong: {first['msg'][:1].lower()}{first['msg'][1:]}{value}"

@@ -29,7 +29,7 @@ def commands(name: str) -> typer.Typer:
 def router(
     host: Annotated[Text, typer.Option(metavar="ADDRESS")] = None,
     port: Annotated[int | None, typer.Option(min=0, max=65535, help="0 picks a free one.")] = None,
-    processes: Annotated[int, typer.Option("--processes", metavar="N")] = 1,
+    processes: Annotated[int | None, typer.Option("--processes", metavar="N", min=1, max=64, help="They share the port.")] = None,
     public_url: Annotated[Text, typer.Option("--public-url", metavar="URL")] = None,
     redis_url: Redis = None,
     cluster: Cluster = None,
@@ -38,13 +38,11 @@ def router(
     debug: Debug = False,
 ) -> None:
     """Run a router: the HTTP of clients, and the admin calls."""
-    if processes != 1:
-        raise InvalidRequest("this version runs one process per router; start several with --port, behind one TCP load balancer")
     become(
         "router",
         {
-            "host": host, "port": port, "public_url": public_url, "redis_url": redis_url, "cluster": cluster, "data_dir": data_dir,
-            "log_format": log_format,
+            "host": host, "port": port, "processes": processes, "public_url": public_url, "redis_url": redis_url, "cluster": cluster,
+            "data_dir": data_dir, "log_format": log_format,
         },
     )  # fmt: skip
 

@@ -77,7 +77,7 @@ def test_wrong_usage_is_2(platform: Stack, words: tuple[str, ...]) -> None:
     [
         ("secret", "ls"), ("project", "ls"), ("usage",), ("simulate", "-f", "x"), ("store", "info"),
         ("service", "rollout", "x"), ("service", "plan", "x"), ("node", "token"), ("token", "usage", "x"), ("model", "pull", "hf:a/b"),
-        ("engine", "install", "vllm"), ("router", "--processes", "2"), ("worker", "--join", "x"),
+        ("engine", "install", "vllm"), ("worker", "--join", "x"),
     ],
 )  # fmt: skip
 def test_what_this_version_does_not_have_says_so(platform: Stack, words: tuple[str, ...]) -> None:
