@@ -32,9 +32,9 @@ _OPEN_TRIES, _OPEN_PAUSE = 60, 1.0
 
 def main() -> int:
     """Run until told to end. 0 when asked to, 1 with one sentence when it cannot start."""
-    settings = settings_module.load()
-    configure_logging("scheduler", settings.log_format)
     try:
+        settings = settings_module.load()
+        configure_logging("scheduler", settings.log_format)
         asyncio.run(run(settings))
     except StokerError as error:
         print(f"scheduler: {error.message}", file=sys.stderr)  # noqa: T201 - the last word of a process without a log reader

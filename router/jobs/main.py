@@ -34,9 +34,9 @@ _PAUSES = (0.05, 0.1, 0.2, 0.5, 1.0)
 
 def main() -> int:
     """Run until told to end. 0 when asked to, 1 with one sentence when it cannot start."""
-    settings = settings_module.load()
-    configure_logging("runner", settings.log_format)
     try:
+        settings = settings_module.load()
+        configure_logging("runner", settings.log_format)
         asyncio.run(run(settings))
     except StokerError as error:
         print(f"runner: {error.message}", file=sys.stderr)  # noqa: T201 - the last word of a process without a log reader

@@ -13,7 +13,6 @@ from stoker.cli.reach import Reach
 from stoker.cli.settings_file import configured, settings_file
 from stoker.cli.tables import Column, listing
 from stoker.cli.tree import single
-from stoker.errors import ConfigurationError
 
 OTHERS = ("url", "token", "config")
 """Of the command line alone, which has no other settings."""
@@ -26,15 +25,9 @@ def commands(name: str) -> typer.Typer:
 @lists
 def config(reach: Reach) -> None:
     """Print each setting and where it came from."""
-    from pydantic import ValidationError
-
     from stoker.settings import load
 
-    try:
-        settings = load(data_dir=reach.data.path)
-    except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        raise ConfigurationError(f"STOKER_{'_'.join(str(part) for part in first['loc']).upper()}: {first['msg']}") from error
+    settings = load(data_dir=reach.data.path)
     rows = [{"setting": name, "value": _shown(value), "from": _origin(name)} for name, value in settings]
     rows += [{"setting": n, "value": _hidden(n, os.environ[f"STOKER_{n.upper()}"]), "from": f"environment STOKER_{n.upper()}"}
              for n in OTHERS if os.environ.get(f"STOKER_{n.upper()}")]  # fmt: skip

@@ -2,32 +2,13 @@
 
 from __future__ import annotations
 
-import os
-from pathlib import Path
 from typing import Any
 
-from stoker.errors import ConfigurationError
+from stoker.settings_file import read_settings, settings_file
 
-
-def settings_file() -> Path | None:
-    """The absolute path of STOKER_CONFIG, else of stoker.toml where we stand, None where there is none. Raises ConfigurationError."""
-    named = os.environ.get("STOKER_CONFIG")
-    path = Path(named or "stoker.toml").absolute()
-    if path.is_file():
-        return path
-    if named:
-        raise ConfigurationError(f"there is no settings file {path}; see --config and STOKER_CONFIG")
-    return None
+__all__ = ["configured", "settings_file"]
 
 
 def configured(name: str) -> Any:
     """One setting of the file, None where it is not there. Raises ConfigurationError."""
-    path = settings_file()
-    if path is None:
-        return None
-    import tomllib
-
-    try:
-        return tomllib.loads(path.read_text("utf-8")).get(name)
-    except (OSError, ValueError) as error:
-        raise ConfigurationError(f"the settings file {path} cannot be read: {error}") from error
+    return read_settings().get(name)

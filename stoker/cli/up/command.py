@@ -64,7 +64,7 @@ def options(
     if mock and not all(_MOCK.fullmatch(part) for part in mock.split(",")):
         raise InvalidRequest(f"--mock-gpus takes COUNTxMODEL-MEMORY such as 8xH100-80GB, several separated by commas, not {mock!r}")
     redis = _setting("redis_url")
-    return Options(
+    made = Options(
         data_dir=str(reach.data.path),
         host=host or _setting("host") or "127.0.0.1",
         port=_port(next(value for value in (port, _setting("port"), 8080) if value is not None)),
@@ -75,6 +75,15 @@ def options(
         port_range=_ports(_setting("port_range") or "20000-29999", nodes),
         json=json,
     )
+    _check_settings(made)
+    return made
+
+
+def _check_settings(made: Options) -> None:
+    """What the processes would refuse is said before any of them starts. Raises ConfigurationError."""
+    from stoker.settings import load
+
+    load(data_dir=made.data_dir, host=made.host, port=made.port, mock_gpus=made.mock_gpus, port_range=made.port_range)
 
 
 def host_name() -> str:
