@@ -34,11 +34,11 @@ _PAUSE_SECONDS = 0.5
 
 
 class Agent:
-    """`worker_url` is where this worker serves logs. When `run` is cancelled, sessions are left running."""
+    """`worker_url`: where this worker serves logs; `facts`: what it knows of models. When `run` is cancelled, sessions run on."""
 
-    def __init__(self, node: Node, worker_url: str) -> None:
+    def __init__(self, node: Node, worker_url: str, facts: FactsBook) -> None:
         self._node, self._url = node, worker_url
-        self._facts = FactsBook(node.settings.models_dir())
+        self._facts = facts
         self._runners: dict[str, SessionRunner] = {}
         self._missing_since: dict[str, float] = {}
         self._record: NodeRecord | None = None

@@ -1,4 +1,5 @@
-"""The worker's own small HTTP: `GET /logs/SESSION?tail=N&since=SECONDS&follow=1`, for routers that know this node's key.
+"""The worker's own small HTTP, for routers that know this node's key: `GET /logs/SESSION?tail=N&since=SECONDS&follow=1`, and
+`GET /facts?model=REFERENCE`, what this node knows of a model, whether or not a service names it.
 
 Nothing but the standard library, since a worker should stay small. Requests are bounded in size, number and time.
 """
@@ -18,6 +19,7 @@ import msgspec
 
 from stoker.errors import ConfigurationError
 from worker import logs
+from worker.asked_facts import AskedFacts, may_ask
 
 log = logging.getLogger(__name__)
 
@@ -25,6 +27,7 @@ CONNECTIONS = 64
 _HEAD_LIMIT, _HEAD_SECONDS, _WRITE_SECONDS = 16 * 1024, 10.0, 30.0
 _PATH = re.compile(r"/logs/([a-z0-9][-a-z0-9]{0,127})")
 _DEFAULT_TAIL = 1000
+_TEXT = "text/plain; charset=utf-8"
 _REASONS = {200: "OK", 400: "Bad Request", 401: "Unauthorized", 404: "Not Found", 405: "Method Not Allowed", 503: "Service Unavailable"}
 
 
@@ -46,8 +49,8 @@ class Refusal(Exception):
 class LogServer:
     """`folder` gives a session's directory, `lives` whether more may be written there."""
 
-    def __init__(self, key: str, folder: Callable[[str], Path], lives: Callable[[str], bool]) -> None:
-        self._key, self._folder, self._lives = key, folder, lives
+    def __init__(self, key: str, folder: Callable[[str], Path], lives: Callable[[str], bool], facts: AskedFacts) -> None:
+        self._key, self._folder, self._lives, self._facts = key, folder, lives, facts
         self._open: dict[asyncio.Task[None], asyncio.StreamWriter] = {}
         self._server: asyncio.Server | None = None
 
@@ -89,10 +92,11 @@ class LogServer:
             async with asyncio.timeout(_HEAD_SECONDS):
                 head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1")
             wanted = self._read(head)
+            if isinstance(wanted, str):
+                await _whole(writer, 200, msgspec.json.encode(await self._known(wanted)), "application/json")
+                return
         except Refusal as refusal:
-            body = f"{refusal}\n".encode()
-            writer.write(_head(refusal.status, f"content-length: {len(body)}") + body)
-            await _drain(writer)
+            await _whole(writer, refusal.status, f"{refusal}\n".encode())
             return
         writer.write(_head(200, "transfer-encoding: chunked"))
         gone, sent = asyncio.create_task(_left(reader)), asyncio.create_task(self._send(wanted, writer))
@@ -102,6 +106,13 @@ class LogServer:
             gone.cancel()
             sent.cancel()
             await asyncio.gather(gone, sent, return_exceptions=True)
+
+    async def _known(self, model: str) -> dict[str, object]:
+        """Raises Refusal."""
+        facts = await self._facts.of(model)
+        if facts is None:
+            raise Refusal(503, "the model is still being read; ask again")
+        return facts
 
     async def _send(self, wanted: Wanted, writer: asyncio.StreamWriter) -> None:
         folder = self._folder(wanted.session)
@@ -114,8 +125,8 @@ class LogServer:
         writer.write(b"0\r\n\r\n")
         await _drain(writer)
 
-    def _read(self, head: str) -> Wanted:
-        """Raises Refusal."""
+    def _read(self, head: str) -> Wanted | str:
+        """The lines or the model that are asked for. Raises Refusal."""
         line, *fields = head.split("\r\n")
         method, _, rest = line.partition(" ")
         headers = {name.strip().lower(): value.strip() for name, _, value in (field.partition(":") for field in fields)}
@@ -125,10 +136,14 @@ class LogServer:
         if method != "GET":
             raise Refusal(405, "only GET is answered here")
         target = urlsplit(rest.partition(" ")[0])
+        words = {name: values[-1] for name, values in parse_qs(target.query).items()}
+        if target.path == "/facts":
+            if not may_ask(words.get("model", "")):
+                raise Refusal(400, "model is a name in the model store or an absolute path")
+            return words["model"]
         match = _PATH.fullmatch(target.path)
         if not match or not self._folder(match[1]).is_dir():
             raise Refusal(404, "no such session has a log here")
-        words = {name: values[-1] for name, values in parse_qs(target.query).items()}
         try:
             since = float(words["since"]) if "since" in words else None
             tail = int(words.get("tail", logs.MOST_LINES if since is not None else _DEFAULT_TAIL))
@@ -137,8 +152,13 @@ class LogServer:
         return Wanted(match[1], tail, since, words.get("follow") in ("1", "true"))
 
 
-def _head(status: int, length: str) -> bytes:
-    lines = (f"HTTP/1.1 {status} {_REASONS[status]}", "content-type: text/plain; charset=utf-8", length, "connection: close", "", "")
+async def _whole(writer: asyncio.StreamWriter, status: int, body: bytes, kind: str = _TEXT) -> None:
+    writer.write(_head(status, f"content-length: {len(body)}", kind) + body)
+    await _drain(writer)
+
+
+def _head(status: int, length: str, kind: str = _TEXT) -> bytes:
+    lines = (f"HTTP/1.1 {status} {_REASONS[status]}", f"content-type: {kind}", length, "connection: close", "", "")
     return "\r\n".join(lines).encode("latin-1")
 
 

@@ -19,10 +19,12 @@ from stoker.settings import Settings, load
 from stoker.store.store import Store
 from stoker.telemetry import configure_logging, serve_health
 from worker.agent import Agent
+from worker.asked_facts import AskedFacts
 from worker.devices.detect import detect
 from worker.journal import Journal
 from worker.log_server import LogServer
 from worker.machine import node_name
+from worker.model_facts import FactsBook
 from worker.node import Node
 from worker.runtimes.process import ProcessRuntime
 
@@ -76,10 +78,11 @@ async def _work(settings: Settings, clock: Clock) -> None:
 
 async def _serve(node: Node) -> None:
     key = keyring.worker_key(node.cluster_key, node.name)
-    logs = LogServer(key, node.runtime.folder, lambda session: node.journal.live(session) is not None)
+    book = FactsBook(node.settings.models_dir())
+    logs = LogServer(key, node.runtime.folder, lambda session: node.journal.live(session) is not None, AskedFacts(book))
     port = await logs.start(node.host)
     try:
-        agent = Agent(node, f"http://{node.address(port)}")
+        agent = Agent(node, f"http://{node.address(port)}", book)
         async with _health(node, agent):
             await agent.run()
     finally:

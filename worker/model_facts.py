@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import threading
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from worker.model_paths import is_local, model_path
 
 log = logging.getLogger(__name__)
 
-MOST_MODELS = 500
+MOST_MODELS, MOST_ASKED = 500, 50
 LOOK_AGAIN_SECONDS = 2.0
 """For models that were not there: the service waits for them. Present ones are looked at in inventory's time."""
 
@@ -23,6 +24,8 @@ class FactsBook:
     def __init__(self, store: Path) -> None:
         self._store = store
         self._known: dict[str, dict[str, object]] = {}
+        self._asked: dict[str, dict[str, object]] = {}
+        self._asking = threading.Lock()
 
     @property
     def known(self) -> dict[str, dict[str, object]]:
@@ -42,8 +45,18 @@ class FactsBook:
         for model in _local(models):
             known = self._known.get(model)
             kept = only_missing and known is not None and "missing" not in known
-            fresh[model] = known if kept and known is not None else self._look(model, known)
+            fresh[model] = known if kept and known is not None else self._look(model, known or self._asked.get(model))
         self._known = fresh
+
+    def look(self, model: str) -> dict[str, object]:
+        """Of one model, whether or not a service names it; kept for a while. Slow: it reads files. For several threads."""
+        facts = self._look(model, self._known.get(model) or self._asked.get(model))
+        with self._asking:
+            self._asked.pop(model, None)
+            self._asked[model] = facts
+            for oldest in list(self._asked)[:-MOST_ASKED]:
+                del self._asked[oldest]
+        return facts
 
     def _look(self, model: str, known: dict[str, object] | None) -> dict[str, object]:
         from model_variants.headers.folder import survey

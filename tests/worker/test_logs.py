@@ -11,7 +11,9 @@ import httpx2
 import pytest
 
 from worker import logs
+from worker.asked_facts import AskedFacts
 from worker.log_server import CONNECTIONS, LogServer
+from worker.model_facts import FactsBook
 from worker.runtimes.engine_log import LINE_LIMIT, EngineLog
 
 LIMIT = 5_000
@@ -104,7 +106,7 @@ async def test_following_misses_nothing_while_files_are_rotated(folder: Path) ->
 async def server(tmp_path: Path) -> AsyncIterator[tuple[str, set[str]]]:
     """Its URL, and the sessions that live."""
     living: set[str] = set()
-    made = LogServer("the-key", lambda session: tmp_path / session, living.__contains__)
+    made = LogServer("the-key", lambda session: tmp_path / session, living.__contains__, AskedFacts(FactsBook(tmp_path)))
     port = await made.start("127.0.0.1")
     yield f"http://127.0.0.1:{port}", living
     await made.close()
