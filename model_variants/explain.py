@@ -39,11 +39,13 @@ def explain(
     *,
     old: ServiceSpec | None = None,
     kept: Resolution | None = None,
+    unheard: Mapping[str, str] | None = None,
 ) -> dict[str, Any]:
     """The object of CONTRACT section 4: {fits, reason, resolved, argv, env, memory, placement, refused, evicts, nearest, diff}.
 
     `nodes` and `sessions` are all of the cluster (a router's mirror has them), `seen` is `store.nodes.seen()`, `now` the store's
     time. `old` is the spec that is applied now, if any; `kept` its resolution, which is used where sessions need not change.
+    `unheard`: why a node could not be asked for the facts of the model, by name.
     Secrets are named (`secret:NAME`), never shown. `fits` None: the nodes have not said yet what they know of the model.
     Raises nothing for a spec that does not fit: `reason` {code, message} says why.
     """
@@ -66,7 +68,8 @@ def explain(
             offered = _offered(spec, nodes, vitals)
             resolution = resolve(spec, *offered, variants)
     except NotYet:
-        unread = f"no node has looked at the model {spec.model} yet: they do once a service that names it is applied"
+        why = next(iter(sorted((unheard or {}).values())), "they do once a service that names it is applied")
+        unread = f"no node has said yet what it knows of the model {spec.model}: {why}"
         return answer | {"reason": said(Reason("model_missing", unread))}
     except Unsuitable as no:
         return answer | {"fits": False, "reason": said(no.reason), "nearest": changes() if no.reason.code == "no_fit" else []}

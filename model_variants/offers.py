@@ -27,7 +27,7 @@ def gather(spec: ServiceSpec, nodes: Iterable[NodeRecord], *, patience: float) -
     `nodes` are the living ones of its group. `patience`: seconds left to wait for nodes that have not read the model.
     Raises NotYet, Unsuitable("model_missing").
     """
-    able = [node for node in nodes if _may_go(spec, node)]
+    able = [node for node in nodes if may_go(spec, node)]
     if spec.model == "demo":
         return BUILTIN, site_of(able)
     known = {node.name: node.facts[spec.model] for node in able if spec.model in node.facts}
@@ -62,7 +62,8 @@ def read_facts_of(node: NodeRecord, model: str) -> ModelFacts | None:
         return None
 
 
-def _may_go(spec: ServiceSpec, node: NodeRecord) -> bool:
+def may_go(spec: ServiceSpec, node: NodeRecord) -> bool:
+    """Whether the spec's own words about nodes and labels leave this one in."""
     named = not spec.placement.nodes or node.name in spec.placement.nodes
     return named and all(node.labels.get(key) == value for key, value in spec.placement.labels.items())
 

@@ -9,8 +9,12 @@ import msgspec
 from model_variants.explain import explain
 from router.admin import shapes
 from router.admin.call import Call
+from router.admin.worker_facts import WorkerFacts
 from stoker.records import Resolution, ServiceRecord
 from stoker.specs import ServiceSpec, refuse_frozen, without_effect
+
+_SHOWN = 5
+"""Nodes that did not answer, each with its reason."""
 
 
 async def explain_spec(call: Call, spec: ServiceSpec, old: ServiceRecord | None) -> shapes.Explained:
@@ -28,11 +32,18 @@ async def explain_record(call: Call, record: ServiceRecord) -> shapes.Explained:
 
 
 async def _explain(call: Call, spec: ServiceSpec, before: ServiceSpec | None, kept: Resolution | None) -> shapes.Explained:
-    """In a thread, on copies: a large cluster must not hold up requests."""
+    """1. ask the nodes that have said nothing of the model yet
+    2. in a thread, on copies: a large cluster must not hold up requests
+    """
     mirror, pulse, variants = call.context.mirror, call.context.pulse, call.context.variants
-    nodes, sessions = dict(mirror.nodes), list(mirror.sessions.values())
-    found = await asyncio.to_thread(explain, spec, nodes, sessions, pulse.seen, pulse.looked_at, variants, old=before, kept=kept)
-    return msgspec.convert(found | {"notes": without_effect(spec)}, shapes.Explained)
+    facts = WorkerFacts(call.context.http, call.context.cluster_key)
+    nodes, unheard = await facts.fill(spec, mirror.nodes, pulse.seen, pulse.looked_at)  # (1)
+    seen, now, sessions = pulse.seen, pulse.looked_at, list(mirror.sessions.values())
+    found = await asyncio.to_thread(explain, spec, nodes, sessions, seen, now, variants, old=before, kept=kept, unheard=unheard)  # (2)
+    notes = [f"{sentence}: what it has of the model is not known" for _, sentence in sorted(unheard.items())[:_SHOWN]]
+    if len(unheard) > _SHOWN:
+        notes.append(f"the same holds for {len(unheard) - _SHOWN} more nodes")
+    return msgspec.convert(found | {"notes": notes + without_effect(spec)}, shapes.Explained)
 
 
 def _kept(record: ServiceRecord | None) -> Resolution | None:

@@ -53,10 +53,11 @@ class WorkerLogs:
         except httpx2.HTTPError as error:
             yield _apology(session.id, f"the worker of {node.name} does not answer ({type(error).__name__})")
             return
-        yield _apology(session.id, _why(status, node.name))
+        yield _apology(session.id, why_not(status, node.name))
 
 
-def _why(status: int, node: str) -> str:
+def why_not(status: int, node: str) -> str:
+    """What a worker's status means for who asked it for logs."""
     if status == 404:
         return f"the worker of {node} has no logs of it (any more)"
     if status in (401, 403):

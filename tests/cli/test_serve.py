@@ -82,6 +82,17 @@ def test_what_fits_nowhere_says_why_and_returns_1(platform: Stack) -> None:
     say(platform, "service", "rm", "huge", "--now")
 
 
+def test_a_dry_run_of_a_folder_that_was_never_served_says_where_it_would_go(platform: Stack, tmp_path: Path) -> None:
+    (tmp_path / "texts").mkdir()
+    (tmp_path / "texts" / "a.txt").write_text("The cat sat on the mat. " * 50)
+    result = typed(platform.data_dir, "serve", str(tmp_path / "texts"), "--dry-run")
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert "it fits" in result.stdout and f"--text {tmp_path / 'texts'}" in result.stdout and "placement: " in result.stdout
+    empty = typed(platform.data_dir, "serve", "never-stored", "--dry-run")
+    assert empty.returncode == 1 and "it does not fit" in empty.stdout and "model_missing" in empty.stdout
+    assert "texts" not in {service["name"] for service in platform.client.services()}
+
+
 def test_a_start_that_fails_shows_the_reason_and_the_last_lines(platform: Stack) -> None:
     result = typed(platform.data_dir, "serve", "demo", "--name", "broken", "--timeout", "4", *FAILING)
     assert result.returncode == 1

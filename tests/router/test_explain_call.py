@@ -9,10 +9,12 @@ import httpx2
 import msgspec
 import pytest
 
+from router.admin import worker_facts
 from router.admin.shapes import Explained
 from stoker.records import Gpu
 from stoker.store.store import Store
 from tests.support.admin import Router, router
+from tests.support.worker_http import worker_http
 
 PATH = "/admin/services/mine"
 GPUS = tuple(Gpu(id=f"g{n}", model="H100", vendor="mock", memory=80 * 2**30) for n in range(2))
@@ -56,6 +58,48 @@ async def test_what_does_not_fit_says_why(admin: httpx2.AsyncClient) -> None:
 async def test_a_model_that_nobody_has_looked_at(admin: httpx2.AsyncClient) -> None:
     found = await dry(admin, model="unheard-of")
     assert found.fits is None and found.reason is not None and found.reason.code == "model_missing"
+
+
+TEXTS: dict[str, object] = {"kind": "text", "path": "/data/texts", "digest": "d", "weight_bytes": 3}
+
+
+async def test_a_model_that_was_never_applied_is_asked_for(site: Router, admin: httpx2.AsyncClient) -> None:
+    async with worker_http(site.context.cluster_key, "n2") as worker:
+        worker.facts["/data/texts"] = TEXTS
+        await site.node("n2", worker_url=worker.url)
+        await site.settled()
+        await site.context.pulse.look()
+        found = await dry(admin, model="/data/texts", placement={"nodes": ["n2"]})
+        assert found.fits is True and found.resolved is not None and [place.node for place in found.placement] == ["n2"]
+        assert found.argv[-2:] == ["--text", "/data/texts"] and found.env["BACKEND_MODEL_PATH"] == "/data/texts"
+        missing = await dry(admin, model="/data/none", placement={"nodes": ["n2"]})
+        assert missing.fits is False and missing.reason is not None and missing.reason.code == "model_missing"
+        assert worker.asked == [{"model": "/data/texts"}, {"model": "/data/none"}]
+        assert (await dry(admin)).fits and len(worker.asked) == 2, "the demo needs no files, so nobody is asked"
+        assert (await admin.put(PATH, json={"name": "mine", "model": "/data/texts", "placement": {"nodes": ["n2"]}})).status_code == 201
+        explained = msgspec.json.decode((await admin.get(f"{PATH}/explain")).content, type=Explained)
+        assert explained.fits is True and explained.placement[0].node == "n2", "as for explain"
+
+
+async def test_nodes_that_do_not_answer_are_named(site: Router, admin: httpx2.AsyncClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(worker_facts, "SECONDS", 0.5)
+    async with worker_http(site.context.cluster_key, "n2") as worker, worker_http(site.context.cluster_key, "n3") as stuck:
+        worker.facts["/data/texts"], stuck.hangs = TEXTS, True
+        await site.node("n3", worker_url=stuck.url)
+        await site.settled()
+        await site.context.pulse.look()
+        nobody = await dry(admin, model="/data/texts", placement={"nodes": ["n3"]})
+        assert nobody.fits is None and nobody.reason is not None and "the worker of n3 d" in nobody.reason.message
+        await site.node("n2", worker_url=worker.url)
+        await site.settled()
+        await site.context.pulse.look()
+        found = await dry(admin, model="/data/texts")
+        assert found.fits is True and [place.node for place in found.placement] == ["n2"]
+        assert [note.split(":")[0].split(" d")[0] for note in found.notes] == [
+            "the worker of n1 says no address to be asked at",
+            "the worker of n3",
+        ]
+        assert {(no.node, no.code) for no in found.refused} == {("n1", "model_missing"), ("n3", "model_missing")}
 
 
 async def test_an_applied_service_is_explained(admin: httpx2.AsyncClient) -> None:

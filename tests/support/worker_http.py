@@ -1,4 +1,4 @@
-"""A worker's own HTTP as a router sees it: logs of sessions, guarded by the node's key."""
+"""A worker's own HTTP as a router sees it: logs of sessions and facts of models, guarded by the node's key."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator
 import uvicorn
 from starlette.applications import Starlette
 from starlette.requests import Request
-from starlette.responses import PlainTextResponse, Response, StreamingResponse
+from starlette.responses import JSONResponse, PlainTextResponse, Response, StreamingResponse
 from starlette.routing import Route
 
 from router.wire.server import Server
@@ -17,13 +17,15 @@ from stoker.keyring import worker_key
 
 
 class WorkerHttp:
-    """`lines` by session; `say` adds one for those that follow; `asked` are the queries of the calls."""
+    """`lines` by session; `say` adds one for those that follow; `asked` are the queries of the calls. `facts` by model."""
 
     def __init__(self, key: str) -> None:
         self.url = ""
         self.lines: dict[str, list[str]] = {}
         self.ended: set[str] = set()
         self.asked: list[dict[str, str]] = []
+        self.facts: dict[str, dict[str, object]] = {}
+        self.hangs = False
         self.followers = 0
         self._key = key
         self._news = asyncio.Condition()
@@ -52,6 +54,14 @@ class WorkerHttp:
             return PlainTextResponse("".join(line + "\n" for line in lines[start:]))
         return StreamingResponse(self._follow(session, start), media_type="text/plain")
 
+    async def known(self, request: Request) -> Response:
+        self.asked.append(dict(request.query_params))
+        if self.hangs:
+            await asyncio.sleep(3600)
+        if request.headers.get("authorization") != f"Bearer {self._key}":
+            return PlainTextResponse("wrong key", 401)
+        return JSONResponse(self.facts.get(request.query_params["model"], {"missing": "there is no such folder"}))
+
     async def _follow(self, session: str, position: int) -> AsyncIterator[str]:
         self.followers += 1
         try:
@@ -71,7 +81,7 @@ class WorkerHttp:
 @contextlib.asynccontextmanager
 async def worker_http(cluster_key: bytes, node: str) -> AsyncIterator[WorkerHttp]:
     found = WorkerHttp(worker_key(cluster_key, node))
-    app = Starlette(routes=[Route("/logs/{session}", found.logs)])
+    app = Starlette(routes=[Route("/logs/{session}", found.logs), Route("/facts", found.known)])
     server = Server(uvicorn.Config(app, port=0, lifespan="off", log_config=None, ws="none"))
     async with asyncio.TaskGroup() as group:
         running = group.create_task(server.serve())
