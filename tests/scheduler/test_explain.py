@@ -124,6 +124,7 @@ def test_a_change_may_use_the_room_of_what_it_replaces_where_that_goes_first() -
     assert asked(new, node(gpus=1), sessions=(mine,), old=old)["fits"] is True, "one node: replace"
     waits = asked(new, node(gpus=1), node("n2"), sessions=(mine,), old=old)
     assert waits["fits"] is False and any(line.startswith("env.A:") for line in waits["diff"])
+    assert waits["placement"] == [] and "does not fit beside those that it replaces" in waits["reason"]["message"]
     assert asked({**new, "rollout": {"if_no_room": "replace"}}, node(gpus=1), node("n2"), sessions=(mine,), old=old)["fits"] is True
 
 
