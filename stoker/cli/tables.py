@@ -9,6 +9,12 @@ from typing import Any, NamedTuple
 
 Row = Mapping[str, Any]
 
+SPARE = ("ENDPOINT", "OWNER", "PROJECT")
+"""Columns that a narrow terminal does without, the first of them first."""
+
+WHOLE = frozenset({"NAME", "ID", "STATUS"})
+NARROWEST = 6
+
 
 class Column(NamedTuple):
     """A heading and what stands under it."""
@@ -71,12 +77,43 @@ def _rich_table(headings: list[str], rows: list[list[str]]) -> None:
     from rich.table import Table
     from rich.text import Text
 
+    console = Console()
+    headings, *rows = fitting([headings, *rows], console.width)
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
     for heading in headings:
-        table.add_column(heading, overflow="fold", no_wrap=heading in ("NAME", "ID", "STATUS"))
+        table.add_column(heading, overflow="ellipsis", no_wrap=True)
     for row in rows:
         table.add_row(*(Text(cell, style=colour(cell)) for cell in row))
-    Console().print(table)
+    console.print(table)
+
+
+def fitting(rows: list[list[str]], width: int) -> list[list[str]]:
+    """The same rows, the first of them headings, so that each takes one line of `width` columns.
+
+    1. Columns that -o json shows as well are left out, in the order of SPARE.
+    2. The widest is cropped, again and again, but never what names a row or says its state.
+    """
+    for heading in SPARE:  # (1)
+        if _needs(rows) > width and heading in rows[0]:
+            index = rows[0].index(heading)
+            rows = [row[:index] + row[index + 1 :] for row in rows]
+    while _needs(rows) > width:  # (2)
+        widths = [max(map(len, column)) if column[0] not in WHOLE else 0 for column in zip(*rows, strict=True)]
+        widest = max(widths)
+        if widest <= NARROWEST:
+            break
+        index = widths.index(widest)
+        rows = [[_cropped(cell, widest - 1) if at == index else cell for at, cell in enumerate(row)] for row in rows]
+    return rows
+
+
+def _needs(rows: list[list[str]]) -> int:
+    columns = list(zip(*rows, strict=True))
+    return sum(max(map(len, column)) for column in columns) + 2 * len(columns)
+
+
+def _cropped(cell: str, width: int) -> str:
+    return cell if len(cell) <= width else cell[: width - 1] + "…"
 
 
 def colour(word: str) -> str:
