@@ -46,7 +46,7 @@ def apply(
     for document in documents:
         _put(client, document)
     if wait:
-        _wait(client, [document.spec.name for document in documents], time.monotonic() + seconds)
+        _wait(client, [document.spec.name for document in documents], seconds)
 
 
 def _check_variants(client: Client, documents: list[Read]) -> None:
@@ -93,13 +93,15 @@ def _done(answer: dict[str, Any]) -> str:
     return f"changed, now revision {answer['revision']}" if answer.get("changed") else "unchanged"
 
 
-def _wait(client: Client, names: list[str], deadline: float) -> None:
+def _wait(client: Client, names: list[str], seconds: float) -> None:
     from stoker.cli.start_show import last_lines, wait_for
 
-    missing = []
+    missing, deadline = [], time.monotonic() + seconds
     for name in names:
         write(f"{name}:")
-        look = wait_for(client, name, max(0.0, deadline - time.monotonic()))
+        look = wait_for(client, name, max(0.0, deadline - time.monotonic()), seconds)
+        if look.resting:
+            write(f"  {look.detail}")
         if look.done:
             continue
         missing.append(name)

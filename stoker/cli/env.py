@@ -9,6 +9,7 @@ import typer
 
 from stoker.cli.flags import talks
 from stoker.cli.reach import Reach, read_secret
+from stoker.cli.reached_endpoint import reached_endpoint
 from stoker.cli.tables import write
 from stoker.cli.tree import single
 from stoker.errors import Unauthenticated
@@ -23,7 +24,7 @@ def env(reach: Reach, name: Annotated[str | None, typer.Argument(metavar="NAME",
     """Print exports of OPENAI_BASE_URL and OPENAI_API_KEY; use it as eval "$(stoker env)"."""
     base = f"{reach.url}/v1"
     if name is not None:
-        base = f"{reach.client().service(name)['endpoint']}/v1"
+        base = f"{reached_endpoint(reach, reach.client().service(name))}/v1"
     write(f"export OPENAI_BASE_URL={shlex.quote(base)}")
     write(f"export OPENAI_API_KEY={shlex.quote(user_token(reach))}")
 

@@ -9,20 +9,24 @@ from pathlib import Path
 from typing import Any
 
 from stoker.cli.reach import Reach
+from stoker.cli.reached_endpoint import reached_endpoint
 from stoker.cli.start_watch import resting_words
 
 QUESTION = "What is a session?"
 
 
 def greeting(reach: Reach, service: Mapping[str, Any]) -> str:
+    endpoint = reached_endpoint(reach, service)
     lines = [
         "",
-        f"Endpoint   {service['endpoint']}",
-        f"For OpenAI clients, base_url {service['endpoint']}/v1 or {reach.url}/v1; `stoker env {service['name']}` prints both settings",
+        f"Endpoint   {endpoint}",
+        f"For OpenAI clients, base_url {endpoint}/v1 or {reach.url}/v1; `stoker env {service['name']}` prints both settings",
     ]
     resting = resting_words(service)
     if resting:
         lines.append(f"The service is {resting}")
+    if service["status"] == "STOPPED":
+        return "\n".join(lines)
     model = (service.get("model_name") or [service["name"]])[0]
     lines += ["Try it:", curl(f"{reach.url}/v1/chat/completions", model, _bearer(reach, service))]
     return "\n".join(lines)

@@ -70,7 +70,7 @@ def serve_now(reach: Reach, spec: dict[str, object], seconds: float, *, follow: 
     from stoker.cli.start_show import last_lines, wait_for
 
     name = str(spec["name"])
-    ensure_platform(reach)
+    ensure_platform(reach, seconds)
     client = reach.client()
     for note in client.put_service(name, spec).get("notes") or ():
         failure.say(f"note: {note}")

@@ -12,7 +12,7 @@ from stoker.cli.pairs import parse_env, parse_pairs
 from stoker.cli.reach import Reach
 from stoker.cli.replicas import parse_replicas
 from stoker.cli.tables import write
-from stoker.errors import InvalidRequest
+from stoker.errors import Conflict, InvalidRequest, VersionConflict
 
 RESOURCES = ("cpu", "memory", "gpu", "gpu_memory", "shm")
 
@@ -42,7 +42,13 @@ def create(
     named = name or service_name(model)
     spec = {"name": named, "model": resolve_model(model, here=reach.is_local), "replicas": parse_replicas(replicas)}
     spec |= {field: value for field, value in given.items() if value not in (None, {})}
-    made = reach.client().put_service(named, spec, if_match=0)
+    try:
+        made = reach.client().put_service(named, spec, if_match=0)
+    except VersionConflict as error:
+        raise Conflict(
+            f"the service {named} exists already; change it with `stoker apply -f FILE` or `stoker service scale {named} {replicas}`,"
+            " or choose another name with --name"
+        ) from error
     for note in made.get("notes") or ():
         typer.echo(f"stoker: note: {note}", err=True)
     write(f"service/{made['name']} created ({made['status']}); endpoint {made['endpoint']}")

@@ -6,10 +6,11 @@ from typing import Annotated, Any
 
 import typer
 
-from stoker.cli import service_create, service_views
+from stoker.cli import failure, service_create, service_views
 from stoker.cli.flags import lists, talks
 from stoker.cli.log_lines import show_logs
 from stoker.cli.reach import Reach
+from stoker.cli.reached_endpoint import reached_endpoint
 from stoker.cli.replicas import parse_replicas, show_replicas
 from stoker.cli.tables import Column, listing, reason_of, write
 from stoker.cli.times import age, since
@@ -77,7 +78,11 @@ def revisions(reach: Reach, name: Name) -> None:
 @talks
 def get_endpoint(reach: Reach, name: Name) -> None:
     """Print its address; with /v1 behind it, an OpenAI base URL."""
-    write(reach.client().service(name)["endpoint"])
+    service = reach.client().service(name)
+    write(service["endpoint"])
+    reached = reached_endpoint(reach, service)
+    if reached != service["endpoint"]:
+        failure.say(f"note: the router has another address now than when {name} was made; it is reached at {reached}")
 
 
 @talks
@@ -105,7 +110,10 @@ def restart(
 def rollback(reach: Reach, name: Name, revision: Annotated[int | None, typer.Argument(metavar="REV", show_default=False)] = None) -> None:
     """Back to an earlier revision; without REV, the one before the current."""
     answer = reach.client().rollback(name, revision)
-    _say(answer, f"rolled back; the revision is now {answer['revision']}")
+    done = (
+        f"rolled back; the revision is now {answer['revision']}" if answer.get("changed", True) else "is as it was there; nothing changed"
+    )
+    _say(answer, done)
 
 
 @talks
@@ -120,7 +128,11 @@ def logs(
 ) -> None:
     """What its engines say."""
     lines = reach.client().logs(name, tail=tail, since=since(since_), follow=follow, session=session, previous=previous)
-    if not show_logs(lines):
+    if show_logs(lines) or tail == 0:
+        return
+    if previous:
+        typer.echo(f"stoker: {name} has no session that is over, or it said nothing; `stoker session ls {name} --all` lists them", err=True)
+    else:
         typer.echo(f"stoker: {name} has said nothing; `stoker service info {name}` shows its state", err=True)
 
 

@@ -45,6 +45,8 @@ class StartShow(AbstractContextManager["StartShow"]):
 
     def show(self, look: Look) -> None:
         """A line for each phase that was entered since the last look."""
+        if look.resting:
+            return
         order = list(Phase)
         for phase in order[: order.index(look.phase) + 1]:
             if phase not in self._said and (phase is not Phase.READY or look.done):
@@ -99,8 +101,10 @@ class Start:
                 self._show.line(f"  failed     {self._show.elapsed():5.1f} s   {id}: {reason}")
 
 
-def wait_for(client: Client, name: str, timeout: float) -> Look:
-    """Show the start of `name` until it is as wanted, or will not be, or `timeout` seconds are over."""
+def wait_for(client: Client, name: str, timeout: float, said: float | None = None) -> Look:
+    """Show the start of `name` until it is as wanted, or will not be, or `timeout` seconds are over. `said`: the seconds that were typed,
+    where `timeout` is what is left of them."""
+    waited = timeout if said is None else said
     with StartShow() as show:
         start = Start(client, name, show)
         while True:
@@ -109,7 +113,7 @@ def wait_for(client: Client, name: str, timeout: float) -> Look:
                 return look
             if show.elapsed() > timeout:
                 words = look.detail if look else "the router does not answer"
-                return Look(Phase.PLACING, f"it was not ready after {timeout:g} s" + (f"; {words}" if words else ""), False)
+                return Look(Phase.PLACING, f"it was not ready after {waited:g} s" + (f"; {words}" if words else ""), False)
             time.sleep(POLL_SECONDS if show.elapsed() < 10 else SLOW_POLL_SECONDS)
 
 

@@ -32,6 +32,7 @@ class Look(NamedTuple):
     phase: Phase
     detail: str
     done: bool | None = None
+    resting: bool = False
 
 
 class Watch:
@@ -54,7 +55,7 @@ class Watch:
         phase, detail = furthest(mine)
         resting = resting_words(service)
         if resting:  # (1)
-            return Look(Phase.READY, resting, True)
+            return Look(Phase.READY, resting, True, resting=True)
         if service["status"] == "HEALTHY" and len(ready) >= max(1, least(service)):  # (2)
             return Look(Phase.READY, ", ".join(f"{s['id']} on {s['node']}" for s in ready), True)
         reason = service.get("reason") or next((s["reason"] for s in mine if s.get("reason") and s["status"] == "PENDING"), None)
