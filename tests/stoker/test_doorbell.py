@@ -8,6 +8,7 @@ import inspect
 import json
 import os
 import signal
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
@@ -15,7 +16,7 @@ import arq.constants
 import arq.worker
 import pytest
 
-from stoker.doorbell import QUEUE_LIMIT, BellWorker, Doorbell
+from stoker.doorbell import MARK_MS, QUEUE_LIMIT, BellWorker, Doorbell
 from stoker.errors import StoreUnavailable
 from stoker.store.embedded import EmbeddedServer
 from stoker.store.store import Store
@@ -54,10 +55,11 @@ async def test_a_ring_is_answered_at_once(store: Store) -> None:
 
 
 async def test_ten_thousand_rings_that_nobody_answers_are_one_job(store: Store) -> None:
-    bell = Doorbell(store)
+    bell, began = Doorbell(store), time.monotonic()
     for _ in range(100):
         await asyncio.gather(*(bell.ring("x") for _ in range(100)))
-    assert await queued(store) == 1
+    marks = 1 + int((time.monotonic() - began) * 1000 / MARK_MS)  # a mark that runs out lets one more ring through
+    assert 1 <= await queued(store) <= marks
 
 
 async def test_the_queue_has_an_end_even_if_marks_run_out(store: Store) -> None:
