@@ -84,12 +84,12 @@ def snapshot(
     )
 
 
-def ids() -> Callable[[str], str]:
-    """NAME-1, NAME-2, …"""
-    numbers = itertools.count(1)
-    return lambda name: f"{name}-new{next(numbers)}"
+def ids(taken: Iterable[str] = ()) -> Callable[[str], str]:
+    """NAME-new1, NAME-new2, …, each of which is free."""
+    numbers, known = itertools.count(1), frozenset(taken)
+    return lambda name: next(id for number in numbers if (id := f"{name}-new{number}") not in known)
 
 
 def plan(snap: Snapshot, variants: Mapping[str, Variant] | None = None) -> list[Action]:
     """What the scheduler would do."""
-    return reconcile(snap, SpecCache().read(snap.services), variants or load_variants(), ids())
+    return reconcile(snap, SpecCache().read(snap.services), variants or load_variants(), ids(snap.sessions))
