@@ -30,9 +30,10 @@ def _pss(pid: int) -> float:
 
 def _name(pid: int) -> str:
     words = Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode().split()
-    return next(
-        (w for w in ("router", "scheduler", "worker") if w in words), "store" if "valkey" in words[0] or "redis" in words[0] else "up"
-    )
+    if any(server in words[0] for server in ("valkey", "redis")):
+        return "store"
+    roles = {"router": "router", "router.jobs": "runner", "scheduler": "scheduler", "worker": "worker"}
+    return next((roles[word] for word in words if word in roles), "up")
 
 
 def measure(rounds: int) -> dict[str, Any]:
