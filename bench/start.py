@@ -8,9 +8,8 @@ import urllib.request
 from pathlib import Path
 from typing import Any
 
-from stoker.client import Client
-
 from bench.stack import milliseconds, platform
+from stoker.client import Client
 
 
 def measure(rounds: int) -> dict[str, Any]:
