@@ -25,6 +25,12 @@ ENGINE = str(Path(__file__).with_name("engine.py"))
 DEADLINE = 30.0
 
 
+def _ports() -> str:
+    """Each process of the test run has its own ports: the same session id would ask for the same one."""
+    first = 30_000 + 500 * int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+    return f"{first}-{first + 499}"
+
+
 class WorkerNode:
     """`node` is its name, `folder` its directory. Sessions are placed by `place`, watched by `until`."""
 
@@ -36,7 +42,7 @@ class WorkerNode:
             cluster=store.database.keys.cluster,
             node_name=self.node,
             node_beat_seconds=0.5,
-            port_range="31000-31999",
+            port_range=_ports(),
             **settings,
         )
         self.folder = data_dir / "nodes" / self.node

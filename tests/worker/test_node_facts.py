@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 from pathlib import Path
 
@@ -148,7 +149,9 @@ async def test_a_node_registers_beats_and_publishes_facts_of_the_models_that_ser
         first = await node.registered()
         assert [gpu.id for gpu in first.gpus] == ["mock-0", "mock-1"] and first.labels == {"zone": "a"}
         assert first.worker_url.startswith("http://127.0.0.1:") and first.boot_id and first.memory > 0
-        seen = (await node.store.nodes.seen())["n1"]
+        async with asyncio.timeout(10):
+            while (seen := (await node.store.nodes.seen()).get("n1", 0.0)) == 0.0:  # it beats right after it has registered
+                await asyncio.sleep(0.01)
         for name, model in (("here", str(folder)), ("gone", "no-such-model"), ("built-in", "demo")):
             service = ServiceRecord(name=name, project="p", owner="me", spec={"name": name, "model": model})
             await node.store.services.put(service, model_names=(name,), new_revision=True, refresh=True, expect_version=None, actor="me")
