@@ -45,7 +45,10 @@ def connect(url: str) -> Connection:
 
 def check_url(url: str) -> SplitResult:
     """The URL's parts. Raises ConfigurationError: malformed, or another host's store without a password."""
-    parts = urlsplit(url)
+    try:
+        parts = urlsplit(url)
+    except ValueError as error:  # newer Pythons refuse an IPv6 address amid a list of hosts
+        raise ConfigurationError(f"STOKER_REDIS_URL is no URL: {error}") from error
     if parts.scheme not in SCHEMES or (parts.scheme == "unix" and not parts.path.startswith("/")):
         raise ConfigurationError("STOKER_REDIS_URL must be redis://, rediss://, unix:///PATH or redis+sentinel://HOST,HOST/NAME")
     for name in parse_qs(parts.query):

@@ -48,7 +48,8 @@ async def test_a_url_that_can_work_is_taken(url: str) -> None:
 
 
 def test_hosts_and_shown_addresses() -> None:
-    assert hosts(urlsplit("redis+sentinel://u:p@a,b:7,[::1]:8/main")) == [("a", 26379), ("b", 7), ("::1", 8)]
+    assert hosts(urlsplit("redis+sentinel://u:p@a,b:7/main")) == [("a", 26379), ("b", 7)]
+    assert hosts(urlsplit("redis+sentinel://u:p@[::1]:8/main")) == [("::1", 8)]
     assert address("redis://user:secret@store.example:6379/0?x=secret") == "redis://store.example:6379/0"
 
 
